@@ -1,0 +1,1 @@
+"""Accuracy at n, step errors, calibration, cost: the figures, with their uncertainty."""
