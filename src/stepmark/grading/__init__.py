@@ -1,6 +1,9 @@
 """Answer -> verdict. The only grader: labels, rewards, votes and reports use it."""
 
-from stepmark.grading.compare import equal, grade
+from stepmark.grading.compare import classes, equal, grade
 from stepmark.grading.extract import extract
 
-__all__ = ["equal", "extract", "grade"]
+VERSION = "1"
+"""Stored with every verdict; it changes whenever a verdict can change."""
+
+__all__ = ["VERSION", "classes", "equal", "extract", "grade"]
