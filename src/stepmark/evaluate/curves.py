@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Method = Literal["best_of_n", "weighted_vote", "majority", "pass@1", "oracle"]
+Method = Literal["best_of_n", "weighted_vote", "majority", "oracle"]
 """How an answer is chosen from n candidates. `oracle` is the coverage, pass@k with k = n: a problem counts as solved if
-any of the n is correct. `pass@1` is the flat baseline of one candidate."""
+any of the n is correct. At n = 1 every method is pass@1, unless some candidates have no answer to vote for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,3 +33,18 @@ class Curve:
     scores: str | None
     aggregate: str | None
     points: tuple[Point, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Accuracy of a method minus that of `baseline`, with the same n candidates of the same problems, and the interval
+    of that difference over problems (paired: both are resampled together)."""
+
+    method: Method
+    scores: str | None
+    aggregate: str | None
+    baseline: Method
+    n: int
+    difference: float
+    low: float
+    high: float

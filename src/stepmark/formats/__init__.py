@@ -1,0 +1,1 @@
+"""Other people's files, read into the nouns of stepmark and written back. One module per format."""

@@ -1,0 +1,1 @@
+"""Choosing an answer with test-time compute. One module per method."""
