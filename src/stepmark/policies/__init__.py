@@ -1,0 +1,1 @@
+"""Policies: language models that write steps."""
