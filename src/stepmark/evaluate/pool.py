@@ -1,0 +1,207 @@
+"""Selection methods compared on one pool of candidates: the curves over n, with intervals and paired differences."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stepmark.errors import InputError, ScoreError
+from stepmark.evaluate.curves import Curve, Difference, Method, Point
+from stepmark.evaluate.estimators import best_of_n, check_sizes, pass_at_k, vote
+from stepmark.evaluate.intervals import Bootstrap, accuracy_interval, interval, resample
+from stepmark.rewards.aggregate import Aggregation, sort_key
+
+Floats = NDArray[np.float64]
+Key = tuple[Method, str | None, Aggregation | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Graded:
+    """The N candidates of one problem, drawn independently, after grading."""
+
+    correct_N: tuple[bool | None, ...]
+    """None: ungraded. It earns nothing and is counted, so that accuracies are lower bounds."""
+    classes_N: tuple[int | None, ...]
+    """the answers' equivalence classes (`stepmark.grading.classes`); None does not vote"""
+    tokens_N: tuple[int, ...] | None = None
+    """tokens that the policy generated; None: unknown"""
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A reward model's step scores of all candidates, and how they become solution scores."""
+
+    name: str
+    aggregate: Aggregation
+    steps_P_N_S: Sequence[Sequence[Sequence[float] | None]]
+    """None: this candidate has no scores. Best-of-n never chooses it, and it has no weight to vote with."""
+    tokens_P_N: Sequence[Sequence[int]] | None = None
+    """tokens that the reward model computed; None: unknown"""
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A curve that does not exist, and why."""
+
+    method: Method
+    scores: str
+    aggregate: Aggregation
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """`curves`: majority and oracle, then best-of-n and weighted vote of each `Scored`. `differences`: each method that
+    reads scores minus majority, at each n."""
+
+    curves: tuple[Curve, ...]
+    differences: tuple[Difference, ...]
+    left_out: tuple[LeftOut, ...]
+    mixed: int
+    """problems with an answer class of which some members are labelled correct and others not: labels and classes come
+    from different graders. Such a class is worth the share of its correct members."""
+
+
+def default_sizes(candidates: int) -> tuple[int, ...]:
+    """1, 2, 4, ... and the number of candidates itself."""
+    return (*(2**k for k in range((candidates - 1).bit_length())), candidates)
+
+
+def compare(
+    problems: Sequence[Graded],
+    scored: Sequence[Scored] = (),
+    *,
+    ns: Sequence[int],
+    subsets: int = 1000,
+    bootstrap: Bootstrap = Bootstrap(),  # noqa: B008  (frozen)
+) -> Comparison:
+    """Expected accuracy of each method with n candidates per problem, for each n, averaged over problems.
+
+    Problems may have different numbers of candidates; each n must be within the smallest, since every point is an
+    average over all problems. Random subsets (see `estimators.vote`) are the same for all methods on a problem, and so
+    are the resampled problems: differences are paired twice over. A weighted vote needs scores of at least 0; of a
+    reward model with negative ones it is left out, with the reason.
+
+    Raises InputError: no problems, no candidates, an n that the pool cannot give; ScoreError: step scores that do not
+    fit the candidates, or cannot be aggregated.
+    """
+    ns = sorted(set(ns))
+    if not problems or not ns:
+        raise InputError("no problems or no n to evaluate", remedy="give at least one of each")
+    check_sizes(min(len(problem.correct_N) for problem in problems), ns)
+    keys_P_N = [_sort_keys(one, problems) for one in scored]
+    left_out = tuple(
+        LeftOut("weighted_vote", one.name, one.aggregate, "a score is negative, and cannot be the weight of a vote")
+        for one, keys in zip(scored, keys_P_N, strict=True)
+        if one.aggregate != "product" and any(np.nanmin(keys_N, initial=0) < 0 for keys_N in keys)
+    )
+    unweighted = {(one.scores, one.aggregate) for one in left_out}
+
+    values: dict[Key, list[Floats]] = defaultdict(list)
+    variances: dict[Key, list[Floats]] = defaultdict(list)
+    for p, problem in enumerate(problems):
+        correct_N = np.array([correct is True for correct in problem.correct_N], dtype=np.float64)
+        classes_N = np.array([-1 if answer is None else answer for answer in problem.classes_N])
+        seed = (bootstrap.seed, p)
+        majority = vote(correct_N, classes_N, ns, subsets=subsets, seed=seed)
+        values["majority", None, None].append(majority.values_K)
+        variances["majority", None, None].append(majority.variances_K)
+        values["oracle", None, None].append(pass_at_k(correct_N, ns))
+        for one, keys in zip(scored, keys_P_N, strict=True):
+            keys_N, known_N = keys[p], ~np.isnan(keys[p])
+            values["best_of_n", one.name, one.aggregate].append(best_of_n(correct_N, keys_N, ns, known_N))
+            if (one.name, one.aggregate) not in unweighted:
+                weights_N = np.where(known_N, _weights(keys_N, one.aggregate), 0.0)
+                voters_N = np.where(known_N, classes_N, -1)
+                weighted = vote(correct_N, voters_N, ns, weights_N, subsets=subsets, seed=seed)
+                values["weighted_vote", one.name, one.aggregate].append(weighted.values_K)
+                variances["weighted_vote", one.name, one.aggregate].append(weighted.variances_K)
+
+    table_P_C = np.concatenate([np.array(rows) for rows in values.values()], axis=1)  # columns: methods by n
+    resampled_B_C = resample(table_P_C, bootstrap)
+    low_C, high_C = accuracy_interval(table_P_C, resampled_B_C, bootstrap.level)
+    accuracy_C = table_P_C.mean(axis=0)
+    spans = dict(zip(values, (slice(a, b) for a, b in pairwise(range(0, len(accuracy_C) + 1, len(ns)))), strict=True))
+    generated_K = _mean_tokens([problem.tokens_N for problem in problems], ns)
+    computed = {(one.name, one.aggregate): _mean_tokens(one.tokens_P_N, ns) for one in scored}
+    curves = tuple(
+        Curve(
+            method,
+            name,
+            how,
+            tuple(
+                Point(n, *figures)
+                for n, *figures in zip(
+                    ns,
+                    accuracy_C[span].tolist(),
+                    low_C[span].tolist(),
+                    high_C[span].tolist(),
+                    generated_K,
+                    [0.0] * len(ns) if name is None or how is None else computed[name, how],
+                    _standard_error(variances.get((method, name, how)), len(problems), len(ns)),
+                    strict=True,
+                )
+            ),
+        )
+        for (method, name, how), span in spans.items()
+    )
+    baseline = spans["majority", None, None]
+    differences = []
+    for (method, name, how), span in spans.items():
+        if name is not None:
+            mean_K = accuracy_C[span] - accuracy_C[baseline]
+            bounds = interval(resampled_B_C[:, span] - resampled_B_C[:, baseline], bootstrap.level)
+            differences += [
+                Difference(method, name, how, "majority", n, float(mean), float(low), float(high))
+                for n, mean, low, high in zip(ns, mean_K, *bounds, strict=True)
+            ]
+    return Comparison(curves, tuple(differences), left_out, sum(_mixed(problem) for problem in problems))
+
+
+def _sort_keys(scored: Scored, problems: Sequence[Graded]) -> list[Floats]:
+    """Per problem the candidates' solution scores, as `sort_key` gives them; NaN where there are none."""
+    if len(scored.steps_P_N_S) != len(problems):
+        raise ScoreError(f"{scored.name} scores {len(scored.steps_P_N_S)} of {len(problems)} problems")
+    keys = []
+    for p, (steps_N_S, problem) in enumerate(zip(scored.steps_P_N_S, problems, strict=True)):
+        if len(steps_N_S) != len(problem.correct_N):
+            raise ScoreError(
+                f"{scored.name} scores {len(steps_N_S)} of the {len(problem.correct_N)} candidates of problem {p}"
+            )
+        keys.append(np.array([np.nan if one is None else sort_key(one, scored.aggregate) for one in steps_N_S]))
+    return keys
+
+
+def _weights(keys_N: Floats, how: Aggregation) -> Floats:
+    """Votes are weighed within a problem, so products may be scaled: the largest to 1, where they would underflow."""
+    if how != "product":
+        return keys_N
+    largest = np.nanmax(keys_N, initial=-np.inf)
+    return np.exp(keys_N - largest) if np.isfinite(largest) else np.zeros_like(keys_N)
+
+
+def _mean_tokens(tokens_P_N: Sequence[Sequence[int] | None] | None, ns: Sequence[int]) -> list[float | None]:
+    """Expected tokens of n candidates, the mean over problems; None where a problem's tokens are unknown."""
+    known = [tokens_N for tokens_N in tokens_P_N or () if tokens_N is not None]
+    if not known or len(known) < len(tokens_P_N or ()):
+        return [None] * len(ns)
+    mean = float(np.mean([np.mean(tokens_N) for tokens_N in known]))
+    return [n * mean for n in ns]
+
+
+def _standard_error(variances_P_K: list[Floats] | None, problems: int, sizes: int) -> list[float]:
+    if variances_P_K is None:
+        return [0.0] * sizes
+    errors: list[float] = (np.sqrt(np.sum(variances_P_K, axis=0)) / problems).tolist()
+    return errors
+
+
+def _mixed(problem: Graded) -> bool:
+    labels: dict[int, set[bool | None]] = defaultdict(set)
+    for answer, correct in zip(problem.classes_N, problem.correct_N, strict=True):
+        if answer is not None:
+            labels[answer].add(correct)
+    return any(len(found) > 1 for found in labels.values())

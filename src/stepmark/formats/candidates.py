@@ -1,0 +1,179 @@
+"""Candidate pools and step scores, as published with StrictPRMBench (CC-BY-4.0): JSON lines, plain or gzipped.
+
+A pool has one line per problem, `{"problem_id", "question", "ground_truth", "candidates": [{"steps", "answer",
+"is_correct", "num_tokens"}]}`; a scores file one line per candidate, `{"problem_id", "candidate_index",
+"step_scores"}`, in any order, the index counting from 0. Other fields are ignored. `answer` may be null; `is_correct`
+and `num_tokens` may be missing. Reading only.
+"""
+
+import gzip
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from stepmark.errors import InputError, RecordError, ScoreError
+from stepmark.types import Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One solution of a pool. Not a `Solution`: the file does not say how sampling ended."""
+
+    steps: tuple[str, ...]
+    answer: str | None
+    tokens: int | None
+    """tokens generated; None: not recorded"""
+    recorded: bool | None
+    """what the file says of the answer; None: nothing"""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """A problem and its candidates, in the file's order."""
+
+    problem: Problem
+    candidates: tuple[Candidate, ...]
+
+
+class _Candidate(msgspec.Struct):
+    steps: list[str]
+    answer: str | None
+    is_correct: bool | None = None
+    num_tokens: int | None = None
+
+
+class _Problem(msgspec.Struct):
+    problem_id: str
+    question: str
+    candidates: list[_Candidate]
+    ground_truth: str | None = None
+
+
+class _StepScores(msgspec.Struct):
+    problem_id: str
+    candidate_index: int
+    step_scores: list[float | None]
+
+
+Row = TypeVar("Row")
+
+
+def _read_rows(path: Path, kind: type[Row]) -> Iterator[tuple[int, Row]]:
+    decoder = msgspec.json.Decoder(kind)
+    line = 0
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            for line, text in enumerate(file, start=1):
+                if text.strip():
+                    yield line, decoder.decode(text)
+    except OSError as error:
+        raise RecordError(str(error), path=path, remedy="give a readable JSON-lines file, plain or .gz") from error
+    except (EOFError, zlib.error) as error:
+        raise RecordError(f"broken gzip: {error}", path=path, line=line + 1, remedy="copy the file again") from error
+    except msgspec.DecodeError as error:
+        raise RecordError(
+            str(error), path=path, line=line, remedy="each line is one JSON object; NaN and Infinity are not JSON"
+        ) from error
+
+
+def read_candidates(path: Path) -> tuple[Candidates, ...]:
+    """The pool in a file, in its order. Problems may have different numbers of candidates.
+
+    Raises RecordError (a missing or malformed file, a repeated problem) and InputError (an empty pool, a problem
+    without gold answer or without candidates, a candidate without steps), naming file and line.
+    """
+    pool: dict[str, Candidates] = {}
+    for line, row in _read_rows(path, _Problem):
+        if row.problem_id in pool:
+            raise RecordError(
+                f"problem {row.problem_id!r} again", path=path, line=line, remedy="keep one line of the two"
+            )
+        if row.ground_truth is None or not row.ground_truth.strip():
+            raise InputError(
+                f"problem {row.problem_id!r} has no gold answer",
+                path=path,
+                line=line,
+                remedy="fill ground_truth, or leave the problem out",
+            )
+        if not row.candidates:
+            raise InputError(
+                f"problem {row.problem_id!r} has no candidates", path=path, line=line, remedy="leave the problem out"
+            )
+        for index, candidate in enumerate(row.candidates):
+            if not candidate.steps:
+                raise InputError(
+                    f"candidate {index} of problem {row.problem_id!r} has no steps",
+                    path=path,
+                    line=line,
+                    remedy="give its text as at least one step",
+                )
+        pool[row.problem_id] = Candidates(
+            Problem(row.problem_id, row.question, row.ground_truth, source=path.name.partition(".")[0]),
+            tuple(Candidate(tuple(c.steps), c.answer, c.num_tokens, c.is_correct) for c in row.candidates),
+        )
+    if not pool:
+        raise InputError("the pool is empty", path=path, remedy="give at least one problem with candidates")
+    return tuple(pool.values())
+
+
+def read_step_scores(path: Path, pool: Sequence[Candidates]) -> tuple[tuple[tuple[float, ...], ...], ...]:
+    """The step scores of every candidate of the pool: `[problem][candidate][step]`, in the pool's order.
+
+    Every candidate must have as many finite scores as it has steps; nothing is padded, cut or filled in. Raises
+    RecordError (a missing or malformed file, a candidate scored twice) and ScoreError (a problem or candidate that the
+    pool does not have, a wrong number of scores, one that is not a finite number, candidates without scores), naming
+    file and, where there is one, line.
+    """
+    steps = {(one.problem.id, i): len(c.steps) for one in pool for i, c in enumerate(one.candidates)}
+    problems = {one.problem.id: len(one.candidates) for one in pool}
+    found: dict[tuple[str, int], tuple[float, ...]] = {}
+    for line, row in _read_rows(path, _StepScores):
+        candidate = (row.problem_id, row.candidate_index)
+        name = f"candidate {row.candidate_index} of problem {row.problem_id!r}"
+        if row.problem_id not in problems:
+            raise ScoreError(
+                f"the pool has no problem {row.problem_id!r}",
+                path=path,
+                line=line,
+                remedy="give the candidates that were scored",
+            )
+        if candidate not in steps:
+            raise ScoreError(
+                f"problem {row.problem_id!r} has {problems[row.problem_id]} candidates, counted from 0: none has index "
+                f"{row.candidate_index}",
+                path=path,
+                line=line,
+                remedy="give the candidates that were scored",
+            )
+        if candidate in found:
+            raise RecordError(f"{name} is scored again", path=path, line=line, remedy="keep one line of the two")
+        if len(row.step_scores) != steps[candidate]:
+            raise ScoreError(
+                f"{name} has {steps[candidate]} steps but {len(row.step_scores)} scores",
+                path=path,
+                line=line,
+                remedy="score it again, one score per step",
+            )
+        for step, score in enumerate(row.step_scores):
+            if score is None or not isfinite(score):
+                raise ScoreError(
+                    f"step {step} of {name} has the score {'null' if score is None else score}",
+                    path=path,
+                    line=line,
+                    remedy="score it again; every step needs a finite number",
+                )
+        found[candidate] = tuple(score for score in row.step_scores if score is not None)
+    if missing := [candidate for candidate in steps if candidate not in found]:
+        problem, index = missing[0]
+        raise ScoreError(
+            f"{len(missing)} of {len(steps)} candidates have no scores, the first is candidate {index} of problem "
+            f"{problem!r}",
+            path=path,
+            remedy="score them, or take them out of the pool",
+        )
+    return tuple(tuple(found[one.problem.id, i] for i in range(len(one.candidates))) for one in pool)
