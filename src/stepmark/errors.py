@@ -3,7 +3,8 @@
 StepmarkError
 ├── InputError          something the user gave is wrong; the command line exits with status 2
 │   ├── RecordError     a record file or a run directory is broken
-│   └── ScoreError      scores do not fit the steps: their number differs, or one is not a number
+│   ├── ScoreError      scores do not fit the steps: their number differs, or one is not a number
+│   └── TooLongError    a text does not fit into a model's context; it is never cut
 └── BackendError        a model, a server or a worker failed; the request has no result
 """
 
@@ -34,6 +35,10 @@ class RecordError(InputError):
 
 class ScoreError(InputError):
     """Step scores that do not fit the steps they are for."""
+
+
+class TooLongError(InputError):
+    """A text with more tokens than the model reads."""
 
 
 class BackendError(StepmarkError):

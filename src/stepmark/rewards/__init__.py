@@ -1,0 +1,4 @@
+"""Reward models: whatever scores the steps of a solution, and how one is trained.
+
+Nothing is imported here, so that `stepmark.rewards.base` stays free of torch; `model`, `local` and `train` need it.
+"""

@@ -1,0 +1,181 @@
+"""A solution as token ids, and the token at which each of its steps is judged. Nothing else in stepmark decides this:
+training puts its targets where `Encoder.encode` says, and scoring reads there.
+
+    [bos] question \\n  step 1 \\n [marker]  step 2 \\n [marker]  ...
+                              ^ or ^ here       ^ or ^ here
+
+The pieces (question, each step, separator) are tokenised one by one and the ids put together. A tokenizer may merge
+characters across a border, so that encoding the whole text would give other ids at the step ends, and other ids again
+when one more step follows; pieces always get the ids they were trained with (evaluating models so trained on whole
+strings costs several points of F1 on ProcessBench). Positions are counted while the ids are laid out, never found by
+searching for a marker, which a solution might contain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from stepmark.errors import InputError, TooLongError
+from stepmark.steps import SEPARATOR
+from stepmark.types import Problem
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+IGNORED = -100.0
+"""the label of a token that is not trained"""
+
+Kind = Literal["orm", "prm"]
+Neutral = Literal["right", "wrong", "unrated"]
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How a solution is laid out for a reward model."""
+
+    max_tokens: int
+    """a longer sequence is an error: cutting it would lose the scores of its last steps"""
+    marker: str | None = None
+    """a token put after every step, at which the step is judged; None: judge at the separator's last token"""
+    separator: str = SEPARATOR
+    """closes the question and every step"""
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A solution in tokens: step s is judged at token `judged_S[s]`; the solution begins at token `start`."""
+
+    ids_T: tuple[int, ...]
+    judged_S: tuple[int, ...]
+    start: int
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A solution with what is known of it. The same examples train both kinds of reward model."""
+
+    problem: Problem
+    steps: tuple[str, ...]
+    targets: tuple[float | None, ...] = ()
+    """for a PRM: the probability in [0, 1] that each step is right, None where a step is not rated. Ratings by people
+    or an oracle (+1, 0, -1) become targets through `from_signed`, since there a 0 is not a wrong step."""
+    outcome: float | None = None
+    """for an ORM: 1 where the solution is correct, 0 where it is not, or a value between"""
+
+
+def from_signed(ratings: Sequence[float | None], *, neutral: Neutral = "right") -> tuple[float | None, ...]:
+    """Targets from ratings +1, 0, -1 (None: not rated). A neutral step is right, as in Let's Verify (arXiv 2305.20050),
+    wrong, or taken as not rated."""
+    worth: dict[float | None, float | None] = {
+        1: 1.0,
+        0: {"right": 1.0, "wrong": 0.0, "unrated": None}[neutral],
+        -1: 0.0,
+        None: None,
+    }
+    for rating in ratings:
+        if rating not in worth:
+            raise InputError(
+                f"a rating is {rating}, not +1, 0, -1 or None",
+                remedy="values in [0, 1], as rollouts give, are targets already",
+            )
+    return tuple(worth[rating] for rating in ratings)
+
+
+def step_targets(example: Example, kind: Kind, *, past_first_error: bool = False) -> tuple[float | None, ...]:
+    """The target of each step's score, None where there is none.
+
+    PRM: the example's targets up to and including the first that is 0, or all of them (`past_first_error`). After the
+    first error it is no longer clear what a right step is (Let's Verify, section 2.6).
+    ORM: the outcome at the last step, whose score is the score of the solution.
+    """
+    name = f"a solution of problem {example.problem.id!r}"
+    values = example.targets if kind == "prm" else (*(None for _ in example.steps[1:]), example.outcome)
+    if len(values) != len(example.steps):
+        raise InputError(f"{name} has {len(example.steps)} steps and {len(values)} targets")
+    for value in values:
+        if value is not None and not 0.0 <= value <= 1.0:
+            raise InputError(
+                f"{name} has the target {value}, not in [0, 1]", remedy="pass ratings of +1, 0, -1 through from_signed"
+            )
+    if kind == "prm" and not past_first_error and 0.0 in values:
+        end = values.index(0.0) + 1
+        values = values[:end] + (None,) * (len(values) - end)
+    if all(value is None for value in values):
+        what = "rated step" if kind == "prm" else "outcome"
+        raise InputError(f"{name} has no {what}", remedy="leave it out: nothing can be learnt from it")
+    return values
+
+
+def token_labels(encoded: Encoded, targets: Sequence[float | None], *, every_token: bool = False) -> list[float]:
+    """The label of each token: a step's target at the token where the step is judged, `IGNORED` elsewhere. With
+    `every_token`, as Let's Verify trains its ORM, the last target stands at every token of the solution instead."""
+    labels_T = [IGNORED] * len(encoded.ids_T)
+    if every_token and targets[-1] is not None:
+        labels_T[encoded.start :] = [targets[-1]] * (len(labels_T) - encoded.start)
+    for position, target in zip(encoded.judged_S, targets, strict=True):
+        if target is not None:
+            labels_T[position] = target
+    return labels_T
+
+
+def single_token(tokenizer: PreTrainedTokenizerBase, text: str) -> int:
+    """The id of a text that must be one known token of the tokenizer: a marker, a label. Raises `InputError`."""
+    ids: list[int] = tokenizer.encode(text, add_special_tokens=False)
+    if len(ids) != 1 or (ids[0] == tokenizer.unk_token_id and text != tokenizer.unk_token):
+        raise InputError(
+            f"{text!r} is not one token of the tokenizer but {tokenizer.convert_ids_to_tokens(ids)}",
+            remedy="choose a text that is one token, or add it to the tokenizer and the model",
+        )
+    return ids[0]
+
+
+class Encoder:
+    """Solutions to token ids by one tokenizer and layout. Only the text counts: a policy's own ids are another
+    tokenizer's."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, layout: Layout) -> None:
+        self._tokenizer = tokenizer
+        self._layout = layout
+        self._bos = () if tokenizer.bos_token_id is None else (tokenizer.bos_token_id,)
+        separator = self._pieces([layout.separator])[0]
+        if not separator:
+            raise InputError(
+                f"the tokenizer has no token for the separator {layout.separator!r}",
+                remedy="a tokenizer that drops line ends cannot mark the end of a step",
+            )
+        self._end = (*separator, *(() if layout.marker is None else (single_token(tokenizer, layout.marker),)))
+
+    def encode(self, problem: Problem, steps: Sequence[str]) -> Encoded:
+        """Raises `InputError` where there is no step or a step is blank, `TooLongError` where the sequence is longer
+        than `max_tokens`. A special token written out in the text is read as the characters that it consists of."""
+        if not steps:
+            raise InputError(f"a prefix of problem {problem.id!r} has no steps", remedy="there is nothing to judge")
+        for number, step in enumerate(steps, 1):
+            if not step.strip():
+                raise InputError(
+                    f"step {number} of a solution of problem {problem.id!r} is blank",
+                    remedy="stepmark.steps.split leaves blank lines out",
+                )
+        question, *pieces = self._pieces([problem.question + self._layout.separator, *steps])
+        ids = [*self._bos, *question]
+        start = len(ids)
+        judged = []
+        for piece in pieces:
+            ids += piece
+            ids += self._end
+            judged.append(len(ids) - 1)
+        if len(ids) > self._layout.max_tokens:
+            raise TooLongError(
+                f"a solution of problem {problem.id!r} has {len(ids)} tokens, {self._layout.max_tokens} are the limit",
+                remedy="leave it out, or use a model with a longer context; a cut solution would lose steps",
+            )
+        return Encoded(tuple(ids), tuple(judged), start)
+
+    def _pieces(self, texts: list[str]) -> list[list[int]]:
+        encoded = self._tokenizer(
+            texts, add_special_tokens=False, split_special_tokens=True, return_attention_mask=False
+        )
+        ids: list[list[int]] = encoded["input_ids"]
+        return ids
