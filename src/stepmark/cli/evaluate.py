@@ -173,7 +173,7 @@ def _curve_figures(comparison: Comparison) -> dict[str, Any]:
 
 
 def _table(comparison: Comparison) -> Table:
-    """A row per curve: accuracy at each n with its interval, and the paired gain over majority at the end, in per cent."""
+    """A row per curve, in per cent: accuracy at each n with its interval; at the end the paired gain over majority."""
     from rich import box
     from rich.table import Table
 

@@ -32,8 +32,8 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 
-EXACT_MAJORITY = 64
-"""Up to so many candidates, `majority` takes milliseconds; its work grows with the cube of their number."""
+EXACT_MAJORITY = 128
+"""Up to so many candidates, `majority` takes milliseconds per problem (tens, with dozens of equally large classes)."""
 
 
 def pass_at_k(correct_N: Floats, ks: Sequence[int]) -> Floats:
@@ -120,8 +120,8 @@ def vote(
     are finite and at least 0 (ScoreError); None counts votes. A class is worth the mean correctness of its members: 0
     or 1 where labels and classes agree. A subset in which nobody votes earns 0.
 
-    Majority among few candidates is exact. Elsewhere, all C(N, n) subsets if there are at most `subsets`; else as many
-    random ones. The same seed draws the same subsets for all weights; give each problem its own.
+    Majority among few candidates is exact. Elsewhere, all C(N, n) subsets if n is 1 or there are at most `subsets`; else
+    as many random ones. The same seed draws the same subsets for all weights; give each problem its own.
     """
     voting_N = classes_N >= 0
     size = classes_N.size
@@ -135,7 +135,7 @@ def vote(
         check_weights(weights_N[voting_N])
     check_sizes(size, ns)
     values_K, variances_K = np.zeros(len(ns)), np.zeros(len(ns))
-    few = [k for k, n in enumerate(ns) if comb(size, n) <= subsets]
+    few = [k for k, n in enumerate(ns) if n == 1 or comb(size, n) <= subsets]
     for k in few:
         totals = _Totals(classes_N, weights_N, kinds, comb(size, ns[k]))
         totals.add(_all_subsets(size, ns[k]))

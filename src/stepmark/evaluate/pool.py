@@ -91,6 +91,8 @@ def compare(
     ns = sorted(set(ns))
     if not problems or not ns:
         raise InputError("no problems or no n to evaluate", remedy="give at least one of each")
+    if len({(one.name, one.aggregate) for one in scored}) < len(scored):
+        raise InputError("the same scores and aggregation twice", remedy="name each reward model differently")
     check_sizes(min(len(problem.correct_N) for problem in problems), ns)
     keys_P_N = [_sort_keys(one, problems) for one in scored]
     left_out = tuple(

@@ -64,10 +64,10 @@ class Bin:
     low: float
     high: float
     count: int
-    score: float
-    """mean score; nan in an empty bin"""
-    right: float
-    """share of right steps; nan in an empty bin"""
+    score: float | None
+    """mean score; None in an empty bin"""
+    right: float | None
+    """share of right steps; None in an empty bin"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +87,14 @@ def calibration(scores_K: Sequence[float], right_K: Sequence[bool], bins: int = 
         raise ScoreError("calibration needs scores, all in [0, 1]", remedy="unbounded scores are no probabilities")
     if scores.shape != right.shape:
         raise InputError(f"{scores.size} scores for {right.size} labels", remedy="give one label per score")
-    which = np.minimum((scores * bins).astype(np.int64), bins - 1)
+    edges_B = np.arange(bins + 1) / bins
+    which = np.searchsorted(edges_B[1:-1], scores, side="right")
     count_B = np.bincount(which, minlength=bins)
     score_B, right_B = np.bincount(which, scores, bins), np.bincount(which, right, bins)
-    error = float(np.abs(score_B - right_B).sum() / scores.size)
-    with np.errstate(invalid="ignore"):
-        columns = (count_B.tolist(), (score_B / count_B).tolist(), (right_B / count_B).tolist())
     return Calibration(
-        error, tuple(Bin(b / bins, (b + 1) / bins, *row) for b, row in enumerate(zip(*columns, strict=True)))
+        error=float(np.abs(score_B - right_B).sum() / scores.size),
+        bins=tuple(
+            Bin(float(low), float(high), int(n), float(s / n) if n else None, float(r / n) if n else None)
+            for low, high, n, s, r in zip(edges_B[:-1], edges_B[1:], count_B, score_B, right_B, strict=True)
+        ),
     )
