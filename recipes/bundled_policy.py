@@ -8,9 +8,10 @@ every step is followed by `<|judge|>`, whose next token is " +" or " -". The mar
 judgement sees an earlier one. Matrices are trained with Muon, the rest with AdamW, both decaying linearly to zero.
 """
 
+import itertools
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,7 +42,7 @@ class Settings:
     critique_share: float = 1 / 3
     mark_weight: float = 3.0
     """weight of a judgement's loss beside that of a token of a solution"""
-    muon_rate: float = 0.01
+    muon_rate: float = 0.008
     adam_rate: float = 3e-3
     weight_decay: float = 0.01
     seed: int = 1
@@ -51,15 +52,16 @@ Document = tuple[list[int], list[int]]
 """token ids and, at each position, the id of the next token where it is trained, else IGNORE"""
 
 
-def documents(settings: Settings, words: PreTrainedTokenizerFast) -> Iterator[Document]:
-    """Endless training documents: problems of the train split, each once."""
+def documents(settings: Settings, words: PreTrainedTokenizerFast, hardest: Callable[[], int]) -> Iterator[Document]:
+    """Endless training documents: problems of the train split up to the level `hardest()`, each once."""
     rng = random.Random(settings.seed)
     judge, right, wrong = words.convert_tokens_to_ids([tokenizer.JUDGE, tokenizer.RIGHT, tokenizer.WRONG])
 
     def encode(text: str) -> list[int]:
         return words.encode(text, add_special_tokens=False)
 
-    for problem in quantities.generate("train", 10**9, seed=settings.seed):
+    for index in itertools.count():
+        problem = quantities.problem("train", settings.seed, index, rng.randint(1, hardest()))
         ids = [words.bos_token_id, *encode(problem.question + steps.SEPARATOR)]
         if rng.random() >= settings.critique_share:
             solution = [*encode(steps.join(quantities.solve(problem))), words.eos_token_id]
@@ -75,10 +77,12 @@ def documents(settings: Settings, words: PreTrainedTokenizerFast) -> Iterator[Do
         yield ids, targets
 
 
-def batches(settings: Settings, words: PreTrainedTokenizerFast) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+def batches(
+    settings: Settings, words: PreTrainedTokenizerFast, hardest: Callable[[], int]
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Documents of like length together, in lengths that are multiples of 64 (few shapes, little padding)."""
     waiting: dict[int, list[Document]] = {}
-    for document in documents(settings, words):
+    for document in documents(settings, words, hardest):
         length = -(-len(document[0]) // 64) * 64
         bucket = waiting.setdefault(length, [])
         bucket.append(document)
@@ -90,6 +94,15 @@ def batches(settings: Settings, words: PreTrainedTokenizerFast) -> Iterator[tupl
                 targets[row, : len(its_targets)] = torch.tensor(its_targets)
             waiting[length] = []
             yield ids, targets
+
+
+def share_twins(model: LlamaForCausalLM, words: PreTrainedTokenizerFast) -> None:
+    """Let a piece with and without its leading space begin as nearly the same vector: they mean the same."""
+    rows = model.get_input_embeddings().weight.data
+    vocabulary = words.get_vocab()
+    for piece, row in vocabulary.items():
+        if (" " + piece) in vocabulary:
+            rows[vocabulary[" " + piece]] = rows[row] + 0.3 * rows[vocabulary[" " + piece]]
 
 
 def train(settings: Settings) -> None:
@@ -110,6 +123,7 @@ def train(settings: Settings) -> None:
             attn_implementation="eager",  # its backward is much faster than the fused one on a CPU
         )
     )
+    share_twins(model, words)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model.to(device)
     matrices = [p for p in model.model.layers.parameters() if p.ndim == 2]
@@ -126,13 +140,21 @@ def train(settings: Settings) -> None:
     judge = words.convert_tokens_to_ids(tokenizer.JUDGE)
     began, step, tokens = time.monotonic(), 0, 0
     sums = torch.zeros(4)
-    for ids, targets in batches(settings, words):
-        spent = (time.monotonic() - began) / (60 * settings.minutes)
-        if spent >= 1:
+
+    def spent() -> float:
+        """The share of the training time that is over."""
+        return (time.monotonic() - began) / (60 * settings.minutes)
+
+    def hardest() -> int:
+        """Levels 1 to 6, the harder ones from the time on that the easier ones have had."""
+        return min(6, 2 + int(spent() * 20))
+
+    for batch in batches(settings, words, hardest):
+        if spent() >= 1:
             break
         for optimizer, rate in zip(optimizers, rates, strict=True):
-            optimizer.param_groups[0]["lr"] = rate * min(1, (step + 1) / 100) * (1 - spent)
-        ids, targets = ids.to(device), targets.to(device)
+            optimizer.param_groups[0]["lr"] = rate * min(1, (step + 1) / 100) * (1 - spent())
+        ids, targets = (part.to(device) for part in batch)
         wanted = targets != IGNORE
         judged = ids[wanted] == judge
         with torch.autocast(device, torch.bfloat16):
@@ -155,6 +177,8 @@ def train(settings: Settings) -> None:
                 flush=True,
             )
             sums.zero_()
+        if step % 500 == 0:
+            torch.save(model.state_dict(), "/tmp/ckpt.pt")
     model.config._attn_implementation = "sdpa"
     model.to(torch.bfloat16).save_pretrained(settings.out)
     words.save_pretrained(settings.out)

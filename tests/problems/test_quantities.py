@@ -49,20 +49,18 @@ def independent_values(question: str) -> dict[str, int]:
             if len(names) == 1:
                 values[names[0]] = number
             elif len(names) == 3:
-                others_first = sentence.endswith(f"as {names[2]}.") and sentence.startswith(names[0] + " and")
-                total, parts = (names[2], names[:2]) if others_first else (names[0], names[1:])
+                total, *parts = names
                 if all(part in values for part in parts):
                     values[total] = sum(values[part] for part in parts)
             else:
-                flipped = sentence.startswith(("If", "For each"))
-                new, old = (names[1], names[0]) if flipped else (names[0], names[1])
+                new, old = names
                 if old not in values:
                     continue
                 if factor:
                     values[new] = values[old] * factor[0] // factor[1]
-                elif re.search(r"times|each", sentence):
+                elif "times" in sentence:
                     values[new] = values[old] * number
-                elif re.search(r"fewer|less|lost", sentence):
+                elif re.search("fewer|less|minus", sentence):
                     values[new] = values[old] - number
                 else:
                     values[new] = values[old] + number

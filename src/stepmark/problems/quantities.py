@@ -45,31 +45,24 @@ NAMES = (
 # fmt: on
 THINGS = ("apples", "books", "cards", "coins", "keys", "marbles", "pens", "shells", "stamps", "stones")
 
-# A phrasing's slots: {A} the defined quantity, {B} {C} those it is defined from, {k} a number, {t} the thing.
-_WORDS_OF_FACTOR = {"twice as many": ("*", 2), "half as many": ("/", 2), "a third as many": ("/", 3)}
+# A phrasing's slots: {A} the defined quantity, {B} {C} those it is defined from, {k} a number or a factor's word, {t}
+# the thing. Out of distribution, known words stand in sentences of another build.
+_FACTORS = {"twice": ("*", 2), "half": ("/", 2), "a third": ("/", 3)}
 _PHRASINGS: Mapping[str, tuple[str, ...]] = {
-    "given": ("{A} has {k} {t}.", "There are {k} {t} in the bag of {A}.", "{A} owns {k} {t}."),
-    "+": (
-        "{A} has {k} more {t} than {B}.",
-        "{A} has {k} {t} more than {B}.",
-        "If {B} got {k} {t}, {A} would match {B}.",
-    ),
-    "-": (
-        "{A} has {k} fewer {t} than {B}.",
-        "{A} has {k} {t} less than {B}.",
-        "If {B} lost {k} {t}, {A} would match {B}.",
-    ),
-    "*": ("{A} has {k} times as many {t} as {B}.", "For each of the {t} of {B}, {A} has {k}."),
-    "together": ("{A} has as many {t} as {B} and {C} together.", "{B} and {C} together have as many {t} as {A}."),
-    **{words: ("{A} has " + words + " {t} as {B}.",) for words in _WORDS_OF_FACTOR},
+    "given": ("{A} has {k} {t}.", "{A} owns {k} {t}.", "{A} starts with {k} {t}."),
+    "+": ("{A} has {k} more {t} than {B}.", "{A} has {k} {t} more than {B}.", "{A} owns the {t} of {B} plus {k}."),
+    "-": ("{A} has {k} fewer {t} than {B}.", "{A} has {k} {t} less than {B}.", "{A} owns the {t} of {B} minus {k}."),
+    "*": ("{A} has {k} times as many {t} as {B}.", "{A} owns {k} times the {t} of {B}."),
+    "together": ("{A} has as many {t} as {B} and {C} together.", "{A} owns the {t} of {B} and {C}."),
+    "factor": ("{A} has {k} as many {t} as {B}.", "{A} owns {k} the {t} of {B}."),
 }
 _OOD_PHRASINGS: Mapping[str, tuple[str, ...]] = {
-    "given": ("In the bag of {A} are {k} {t}.",),
-    "+": ("{A} would match {B} if {B} got {k} more {t}.",),
-    "-": ("{A} would match {B} if {B} had {k} {t} less.",),
-    "*": ("{A} owns {k} times as many {t} as {B} has.",),
-    "together": ("The {t} of {A} are as many as {B} and {C} have together.",),
-    **{words: ("The {t} of {A} are " + words + " as {B} has.",) for words in _WORDS_OF_FACTOR},
+    "given": ("{A} has as many as {k} {t}.",),
+    "+": ("{A} has as many {t} as {B} and {k} more.",),
+    "-": ("{A} has as many {t} as {B} and {k} fewer.",),
+    "*": ("{A} has as many {t} as {B} {k} times.",),
+    "together": ("{A} has together as many {t} as {B} and {C}.",),
+    "factor": ("{A} owns {k} as many {t} as {B} has.",),
 }
 _QUESTIONS = ("How many {t} does {A} have?", "Find how many {t} {A} has.")
 _OOD_QUESTIONS = ("{A} has how many {t}?",)
@@ -163,7 +156,7 @@ def apply(operation: str, left: int, right: int) -> int:
 def generate(
     split: Split, count: int, *, seed: int = 0, levels: Sequence[int] | None = None, start: int = 0
 ) -> Iterator[Problem]:
-    """`count` problems of a split, the levels taking turns. Problem i depends on (split, seed, i) and the levels alone."""
+    """`count` problems of a split, the levels taking turns. Problem i depends on split, seed, i and levels alone."""
     levels = levels or (OOD_LEVELS if split == "ood" else LEVELS)
     for index in range(start, start + count):
         yield problem(split, seed, index, levels[index % len(levels)])
@@ -242,12 +235,13 @@ def _phrase(rng: random.Random, situation: Situation, *, ood: bool) -> str:
     thing = rng.choice(THINGS)
     sentences = []
     for fact in situation.facts.values():
-        words = [w for w, meaning in _WORDS_OF_FACTOR.items() if meaning == (fact.operation, fact.right)]
         kind: str = "given" if not fact.operation else "together" if isinstance(fact.right, str) else fact.operation
-        if words and (kind == "/" or rng.random() < 0.5):
-            kind = words[0]
+        number: str | int = fact.right
+        word = next((w for w, meaning in _FACTORS.items() if meaning == (fact.operation, fact.right)), None)
+        if word and (fact.operation == "/" or rng.random() < 0.5):
+            kind, number = "factor", word
         template = rng.choice(phrasings[kind])
-        sentences.append(template.format(A=fact.name, B=fact.left, C=fact.right, k=fact.right, t=thing))
+        sentences.append(template.format(A=fact.name, B=fact.left, C=fact.right, k=number, t=thing))
     rng.shuffle(sentences)
     return " ".join([*sentences, rng.choice(questions).format(A=situation.asked, t=thing)])
 
@@ -255,13 +249,9 @@ def _phrase(rng: random.Random, situation: Situation, *, ood: bool) -> str:
 def _pattern(template: str) -> re.Pattern[str]:
     pattern = re.escape(template).replace(r"\{", "{").replace(r"\}", "}").replace(r"\ ", " ")
     seen: set[str] = set()
-    for slot, form in (
-        ("A", "[A-Z][a-z]+"),
-        ("B", "[A-Z][a-z]+"),
-        ("C", "[A-Z][a-z]+"),
-        ("k", r"\d+"),
-        ("t", "[a-z]+"),
-    ):
+    name = "[A-Z][a-z]+"
+    number = "|".join((r"\d+", *_FACTORS))
+    for slot, form in {"A": name, "B": name, "C": name, "k": number, "t": "[a-z]+"}.items():
         while "{" + slot + "}" in pattern:
             pattern = pattern.replace("{" + slot + "}", f"(?P={slot})" if slot in seen else f"(?P<{slot}>{form})", 1)
             seen.add(slot)
@@ -299,13 +289,15 @@ def situation(question: str) -> Situation:
 def _read(kind: str, match: re.Match[str] | None) -> Fact | None:
     if match is None:
         return None
-    if kind == "given":
-        return Fact(match["A"], "", "", int(match["k"]))
     if kind == "together":
         return Fact(match["A"], "+", match["B"], match["C"])
-    if kind in _WORDS_OF_FACTOR:
-        operation, number = _WORDS_OF_FACTOR[kind]
+    if kind == "factor" and match["k"] in _FACTORS:
+        operation, number = _FACTORS[match["k"]]
         return Fact(match["A"], "*" if operation == "*" else "/", match["B"], number)
+    if kind == "factor" or not match["k"].isdigit():
+        return None
+    if kind == "given":
+        return Fact(match["A"], "", "", int(match["k"]))
     return Fact(match["A"], "+" if kind == "+" else "-" if kind == "-" else "*", match["B"], int(match["k"]))
 
 
