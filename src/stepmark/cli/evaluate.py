@@ -209,9 +209,10 @@ def _notes(verdicts: PoolVerdicts, comparison: Comparison, labels: str) -> list[
 
 
 def _write(path: Path, figures: dict[str, Any]) -> None:
-    """The whole file or none: written beside it, then renamed."""
+    """The whole file or none."""
     import json
 
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(figures, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    part.replace(path)
+    from stepmark.records import replacing
+
+    with replacing(path) as file:
+        file.write(json.dumps(figures, indent=1, allow_nan=False).encode() + b"\n")

@@ -120,7 +120,7 @@ def vote(
     are finite and at least 0 (ScoreError); None counts votes. A class is worth the mean correctness of its members: 0
     or 1 where labels and classes agree. A subset in which nobody votes earns 0.
 
-    Majority among few candidates is exact. Elsewhere, all C(N, n) subsets if n is 1 or there are at most `subsets`; else
+    Majority among few candidates is exact. Elsewhere, all C(N, n) subsets if n is 1 or they are at most `subsets`, else
     as many random ones. The same seed draws the same subsets for all weights; give each problem its own.
     """
     voting_N = classes_N >= 0
@@ -134,6 +134,8 @@ def vote(
     if weights_N is not None:
         check_weights(weights_N[voting_N])
     check_sizes(size, ns)
+    if voting_N.all() and len(set(correct_C[sizes_C > 0])) == 1:  # whoever wins is worth the same
+        return Estimate(np.full(len(ns), correct_C[sizes_C > 0][0]), np.zeros(len(ns)))
     values_K, variances_K = np.zeros(len(ns)), np.zeros(len(ns))
     few = [k for k, n in enumerate(ns) if n == 1 or comb(size, n) <= subsets]
     for k in few:

@@ -6,17 +6,15 @@ A pool has one line per problem, `{"problem_id", "question", "ground_truth", "ca
 and `num_tokens` may be missing. Reading only.
 """
 
-import gzip
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isfinite
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated
 
 import msgspec
 
-from stepmark.errors import InputError, RecordError, ScoreError
+from stepmark.errors import InputError, ScoreError
+from stepmark.records import json_lines
 from stepmark.types import Problem
 
 
@@ -44,7 +42,7 @@ class _Candidate(msgspec.Struct):
     steps: list[str]
     answer: str | None
     is_correct: bool | None = None
-    num_tokens: int | None = None
+    num_tokens: Annotated[int, msgspec.Meta(ge=0)] | None = None
 
 
 class _Problem(msgspec.Struct):
@@ -60,37 +58,16 @@ class _StepScores(msgspec.Struct):
     step_scores: list[float | None]
 
 
-Row = TypeVar("Row")
-
-
-def _read_rows(path: Path, kind: type[Row]) -> Iterator[tuple[int, Row]]:
-    decoder = msgspec.json.Decoder(kind)
-    line = 0
-    try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            for line, text in enumerate(file, start=1):
-                if text.strip():
-                    yield line, decoder.decode(text)
-    except OSError as error:
-        raise RecordError(str(error), path=path, remedy="give a readable JSON-lines file, plain or .gz") from error
-    except (EOFError, zlib.error) as error:
-        raise RecordError(f"broken gzip: {error}", path=path, line=line + 1, remedy="copy the file again") from error
-    except msgspec.DecodeError as error:
-        raise RecordError(
-            str(error), path=path, line=line, remedy="each line is one JSON object; NaN and Infinity are not JSON"
-        ) from error
-
-
 def read_candidates(path: Path) -> tuple[Candidates, ...]:
     """The pool in a file, in its order. Problems may have different numbers of candidates.
 
-    Raises RecordError (a missing or malformed file, a repeated problem) and InputError (an empty pool, a problem
-    without gold answer or without candidates, a candidate without steps), naming file and line.
+    Raises InputError, naming file and line: a missing or malformed file, an empty pool, a repeated problem, a problem
+    without gold answer or without candidates, a candidate without steps.
     """
     pool: dict[str, Candidates] = {}
-    for line, row in _read_rows(path, _Problem):
+    for line, row in json_lines(path, _Problem):
         if row.problem_id in pool:
-            raise RecordError(
+            raise InputError(
                 f"problem {row.problem_id!r} again", path=path, line=line, remedy="keep one line of the two"
             )
         if row.ground_truth is None or not row.ground_truth.strip():
@@ -124,15 +101,14 @@ def read_candidates(path: Path) -> tuple[Candidates, ...]:
 def read_step_scores(path: Path, pool: Sequence[Candidates]) -> tuple[tuple[tuple[float, ...], ...], ...]:
     """The step scores of every candidate of the pool: `[problem][candidate][step]`, in the pool's order.
 
-    Every candidate must have as many finite scores as it has steps; nothing is padded, cut or filled in. Raises
-    RecordError (a missing or malformed file, a candidate scored twice) and ScoreError (a problem or candidate that the
-    pool does not have, a wrong number of scores, one that is not a finite number, candidates without scores), naming
-    file and, where there is one, line.
+    Every candidate must have as many finite scores as it has steps; nothing is padded, cut or filled in. Raises,
+    naming file and line, InputError for a missing or malformed file, and ScoreError for a problem or candidate that the
+    pool does not have, one that is scored twice or not at all, a wrong number of scores, and a score that is null.
     """
     steps = {(one.problem.id, i): len(c.steps) for one in pool for i, c in enumerate(one.candidates)}
     problems = {one.problem.id: len(one.candidates) for one in pool}
     found: dict[tuple[str, int], tuple[float, ...]] = {}
-    for line, row in _read_rows(path, _StepScores):
+    for line, row in json_lines(path, _StepScores):
         candidate = (row.problem_id, row.candidate_index)
         name = f"candidate {row.candidate_index} of problem {row.problem_id!r}"
         if row.problem_id not in problems:
@@ -151,7 +127,7 @@ def read_step_scores(path: Path, pool: Sequence[Candidates]) -> tuple[tuple[tupl
                 remedy="give the candidates that were scored",
             )
         if candidate in found:
-            raise RecordError(f"{name} is scored again", path=path, line=line, remedy="keep one line of the two")
+            raise ScoreError(f"{name} is scored again", path=path, line=line, remedy="keep one line of the two")
         if len(row.step_scores) != steps[candidate]:
             raise ScoreError(
                 f"{name} has {steps[candidate]} steps but {len(row.step_scores)} scores",
@@ -160,9 +136,9 @@ def read_step_scores(path: Path, pool: Sequence[Candidates]) -> tuple[tuple[tupl
                 remedy="score it again, one score per step",
             )
         for step, score in enumerate(row.step_scores):
-            if score is None or not isfinite(score):
+            if score is None:
                 raise ScoreError(
-                    f"step {step} of {name} has the score {'null' if score is None else score}",
+                    f"step {step} of {name} has the score null",
                     path=path,
                     line=line,
                     remedy="score it again; every step needs a finite number",
