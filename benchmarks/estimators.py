@@ -75,7 +75,7 @@ def main() -> None:
         )
         error = max(np.sqrt(sum(one.variances_K for one in estimates)) / args.problems)
         print(f"{name + f', {args.subsets} subsets':<40}{vote_s:8.2f} s   standard error at most {error:.5f}")
-    boot_s, _ = timed(lambda: interval(resample(best, Bootstrap()), 0.95))
+    boot_s, _ = timed(lambda: interval(best.mean(axis=0), resample(best, Bootstrap()), 0.95))
     print(f"bootstrap over problems, 10,000 times   {boot_s:8.2f} s")
 
     few = pool[:2]

@@ -12,7 +12,9 @@ def test_intervals_cover_a_known_mean_as_often_as_they_say() -> None:
     held = 0
     for trial in range(400):
         values_P_1 = rng.choice([0.0, 0.5, 1.0], p=[0.1, 0.2, 0.7], size=(200, 1))  # mean 0.8
-        low, high = interval(resample(values_P_1, Bootstrap(resamples=500, level=0.9, seed=trial)), 0.9)
+        low, high = interval(
+            values_P_1.mean(axis=0), resample(values_P_1, Bootstrap(resamples=500, seed=trial)), level=0.9
+        )
         held += int(low[0] <= 0.8 <= high[0])
     assert 336 <= held <= 384
 
@@ -20,7 +22,7 @@ def test_intervals_cover_a_known_mean_as_often_as_they_say() -> None:
 def test_the_interval_has_the_width_of_the_normal_approximation() -> None:
     """For a mean over many problems: 2 x 1.96 standard deviations / sqrt(P)."""
     values_P_1 = np.random.default_rng(0).random((1000, 1))
-    low, high = interval(resample(values_P_1, Bootstrap()), 0.95)
+    low, high = interval(values_P_1.mean(axis=0), resample(values_P_1, Bootstrap()), 0.95)
     assert high[0] - low[0] == pytest.approx(2 * 1.96 * values_P_1.std() / 1000**0.5, rel=0.03)
 
 
@@ -32,8 +34,9 @@ def test_a_paired_difference_is_narrower_than_an_unpaired_one() -> None:
     values_P_2 = np.stack([difficulty_P, np.clip(difficulty_P + 0.02 + 0.05 * rng.standard_normal(300), 0, 1)], axis=1)
     one = resample(values_P_2, Bootstrap(resamples=2000, seed=1))
     other = resample(values_P_2, Bootstrap(resamples=2000, seed=2))
-    paired_low, paired_high = interval(one[:, 1] - one[:, 0], 0.95)
-    unpaired_low, unpaired_high = interval(one[:, 1] - other[:, 0], 0.95)
+    mean = values_P_2.mean(axis=0) @ [-1, 1]
+    paired_low, paired_high = interval(mean, one[:, 1] - one[:, 0], 0.95)
+    unpaired_low, unpaired_high = interval(mean, one[:, 1] - other[:, 0], 0.95)
     assert paired_high - paired_low < 0.2 * (unpaired_high - unpaired_low)
     assert paired_low > 0 > unpaired_low
 

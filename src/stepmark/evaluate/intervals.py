@@ -14,7 +14,7 @@ policy or of a reward model's training is not.
 """
 
 from dataclasses import dataclass
-from math import log
+from math import exp, log
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,14 +36,14 @@ class Bootstrap:
     seed: int = 0
 
 
-def resample(values_P_K: Floats, settings: Bootstrap) -> Floats:
-    """Means of K columns over resampled problems, shape [resamples, K]. Rows are problems, resampled as a whole, so the
-    difference of two columns of the result is a resampled paired difference. Raises InputError: no problems, or a
-    value that is not finite."""
-    problems = len(values_P_K)
+def resample(values_P: Floats, settings: Bootstrap) -> Floats:
+    """Means over resampled problems, shape [resamples, ...], of values of shape [problems, ...]. Problems are resampled
+    as a whole: the difference of two columns of the result is a resampled paired difference. Raises InputError: no
+    problems, or a value that is not finite."""
+    problems = len(values_P)
     if problems == 0:
         raise InputError("no problems to average over", remedy="give at least one problem")
-    if not np.isfinite(values_P_K).all():
+    if not np.isfinite(values_P).all():
         raise InputError("a problem has no finite value", remedy="leave the problem out of all methods, and say so")
     rng = np.random.default_rng(settings.seed)
     means = []
@@ -51,22 +51,23 @@ def resample(values_P_K: Floats, settings: Bootstrap) -> Floats:
         rows = min(BLOCK, settings.resamples - start)
         drawn = rng.integers(problems, size=(rows, problems)) + problems * np.arange(rows)[:, None]
         counts_B_P = np.bincount(drawn.ravel(), minlength=rows * problems).reshape(rows, problems)
-        means.append(counts_B_P @ values_P_K / problems)
-    return np.concatenate(means)
+        means.append(counts_B_P @ values_P.reshape(problems, -1) / problems)
+    return np.concatenate(means).reshape(-1, *values_P.shape[1:])
 
 
-def interval(resampled_B_K: Floats, level: float) -> tuple[Floats, Floats]:
-    """Percentile bounds (low_K, high_K): the middle `level` of the resampled means."""
+def interval(mean_K: Floats, resampled_B_K: Floats, level: float) -> tuple[Floats, Floats]:
+    """Percentile bounds (low_K, high_K): the middle `level` of the resampled means, widened where need be to hold the
+    mean itself."""
     tail = (1 - level) / 2
     low_K, high_K = np.quantile(resampled_B_K, [tail, 1 - tail], axis=0)
-    return low_K, high_K
+    return np.minimum(low_K, mean_K), np.maximum(high_K, mean_K)
 
 
 def accuracy_interval(values_P_K: Floats, resampled_B_K: Floats, level: float) -> tuple[Floats, Floats]:
     """`interval` for values in [0, 1]. Where all P problems are 0, or all are 1, a resample shows no spread; the bound
     is then the exact one for P equal trials (Clopper & Pearson 1934): high = 1 - (tail)^(1/P), or low = tail^(1/P)."""
-    low_K, high_K = interval(resampled_B_K, level)
-    bound = np.exp(log((1 - level) / 2) / len(values_P_K))
+    low_K, high_K = interval(values_P_K.mean(axis=0), resampled_B_K, level)
+    bound = exp(log((1 - level) / 2) / len(values_P_K))
     high_K = np.where((values_P_K == 0).all(axis=0), 1 - bound, high_K)
     low_K = np.where((values_P_K == 1).all(axis=0), bound, low_K)
     return low_K, high_K

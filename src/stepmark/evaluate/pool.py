@@ -3,19 +3,19 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stepmark.errors import InputError, ScoreError
 from stepmark.evaluate.curves import Curve, Difference, Method, Point
-from stepmark.evaluate.estimators import best_of_n, check_sizes, pass_at_k, vote
+from stepmark.evaluate.estimators import Estimate, best_of_n, check_sizes, pass_at_k, vote
 from stepmark.evaluate.intervals import Bootstrap, accuracy_interval, interval, resample
 from stepmark.rewards.aggregate import Aggregation, sort_key
 
 Floats = NDArray[np.float64]
 Key = tuple[Method, str | None, Aggregation | None]
+MAJORITY: Key = ("majority", None, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +95,12 @@ def compare(
         raise InputError("the same scores and aggregation twice", remedy="name each reward model differently")
     check_sizes(min(len(problem.correct_N) for problem in problems), ns)
     keys_P_N = [_sort_keys(one, problems) for one in scored]
-    left_out = tuple(
+    left_out = [
         LeftOut("weighted_vote", one.name, one.aggregate, "a score is negative, and cannot be the weight of a vote")
         for one, keys in zip(scored, keys_P_N, strict=True)
         if one.aggregate != "product" and any(np.nanmin(keys_N, initial=0) < 0 for keys_N in keys)
-    )
-    unweighted = {(one.scores, one.aggregate) for one in left_out}
+    ]
+    mute = {(one.scores, one.aggregate) for one in left_out}
 
     values: dict[Key, list[Floats]] = defaultdict(list)
     variances: dict[Key, list[Floats]] = defaultdict(list)
@@ -108,59 +108,42 @@ def compare(
         correct_N = np.array([correct is True for correct in problem.correct_N], dtype=np.float64)
         classes_N = np.array([-1 if answer is None else answer for answer in problem.classes_N])
         seed = (bootstrap.seed, p)
-        majority = vote(correct_N, classes_N, ns, subsets=subsets, seed=seed)
-        values["majority", None, None].append(majority.values_K)
-        variances["majority", None, None].append(majority.variances_K)
+
+        def record_vote(key: Key, estimate: Estimate) -> None:
+            values[key].append(estimate.values_K)
+            variances[key].append(estimate.variances_K)
+
+        record_vote(MAJORITY, vote(correct_N, classes_N, ns, subsets=subsets, seed=seed))
         values["oracle", None, None].append(pass_at_k(correct_N, ns))
         for one, keys in zip(scored, keys_P_N, strict=True):
             keys_N, known_N = keys[p], ~np.isnan(keys[p])
             values["best_of_n", one.name, one.aggregate].append(best_of_n(correct_N, keys_N, ns, known_N))
-            if (one.name, one.aggregate) not in unweighted:
+            if (one.name, one.aggregate) not in mute:
                 weights_N = np.where(known_N, _weights(keys_N, one.aggregate), 0.0)
                 voters_N = np.where(known_N, classes_N, -1)
                 weighted = vote(correct_N, voters_N, ns, weights_N, subsets=subsets, seed=seed)
-                values["weighted_vote", one.name, one.aggregate].append(weighted.values_K)
-                variances["weighted_vote", one.name, one.aggregate].append(weighted.variances_K)
+                record_vote(("weighted_vote", one.name, one.aggregate), weighted)
 
-    table_P_C = np.concatenate([np.array(rows) for rows in values.values()], axis=1)  # columns: methods by n
-    resampled_B_C = resample(table_P_C, bootstrap)
-    low_C, high_C = accuracy_interval(table_P_C, resampled_B_C, bootstrap.level)
-    accuracy_C = table_P_C.mean(axis=0)
-    spans = dict(zip(values, (slice(a, b) for a, b in pairwise(range(0, len(accuracy_C) + 1, len(ns)))), strict=True))
+    tokens: dict[tuple[str | None, str | None], list[float | None]] = {(None, None): [0.0] * len(ns)}
+    tokens |= {(one.name, one.aggregate): _mean_tokens(one.tokens_P_N, ns) for one in scored}
     generated_K = _mean_tokens([problem.tokens_N for problem in problems], ns)
-    computed = {(one.name, one.aggregate): _mean_tokens(one.tokens_P_N, ns) for one in scored}
-    curves = tuple(
-        Curve(
-            method,
-            name,
-            how,
-            tuple(
-                Point(n, *figures)
-                for n, *figures in zip(
-                    ns,
-                    accuracy_C[span].tolist(),
-                    low_C[span].tolist(),
-                    high_C[span].tolist(),
-                    generated_K,
-                    [0.0] * len(ns) if name is None or how is None else computed[name, how],
-                    _standard_error(variances.get((method, name, how)), len(problems), len(ns)),
-                    strict=True,
-                )
-            ),
-        )
-        for (method, name, how), span in spans.items()
-    )
-    baseline = spans["majority", None, None]
-    differences = []
-    for (method, name, how), span in spans.items():
-        if name is not None:
-            mean_K = accuracy_C[span] - accuracy_C[baseline]
-            bounds = interval(resampled_B_C[:, span] - resampled_B_C[:, baseline], bootstrap.level)
-            differences += [
-                Difference(method, name, how, "majority", n, float(mean), float(low), float(high))
-                for n, mean, low, high in zip(ns, mean_K, *bounds, strict=True)
-            ]
-    return Comparison(curves, tuple(differences), left_out, sum(_mixed(problem) for problem in problems))
+    values_P_M_K = np.stack([np.array(rows) for rows in values.values()], axis=1)  # M methods, majority first
+    means_M_K = values_P_M_K.mean(axis=0)
+    resampled_B_M_K = resample(values_P_M_K, bootstrap)
+    curves, differences = [], []
+    for m, key in enumerate(values):
+        bounds = accuracy_interval(values_P_M_K[:, m], resampled_B_M_K[:, m], bootstrap.level)
+        error_K = np.sqrt(np.sum(variances.get(key, np.zeros((1, len(ns)))), axis=0)) / len(problems)
+        columns = (means_M_K[m].tolist(), *(bound_K.tolist() for bound_K in bounds), generated_K, tokens[key[1:]])
+        points = zip(ns, *columns, error_K.tolist(), strict=True)
+        curves.append(Curve(*key, tuple(Point(*point) for point in points)))
+        if key[1] is not None:
+            mean_K = means_M_K[m] - means_M_K[0]
+            bounds = interval(mean_K, resampled_B_M_K[:, m] - resampled_B_M_K[:, 0], bootstrap.level)
+            rows = zip(ns, mean_K.tolist(), *(bound_K.tolist() for bound_K in bounds), strict=True)
+            differences += [Difference(*key, "majority", *row) for row in rows]
+    mixed = sum(_mixed(problem) for problem in problems)
+    return Comparison(tuple(curves), tuple(differences), tuple(left_out), mixed)
 
 
 def _sort_keys(scored: Scored, problems: Sequence[Graded]) -> list[Floats]:
@@ -192,13 +175,6 @@ def _mean_tokens(tokens_P_N: Sequence[Sequence[int] | None] | None, ns: Sequence
         return [None] * len(ns)
     mean = float(np.mean([np.mean(tokens_N) for tokens_N in known]))
     return [n * mean for n in ns]
-
-
-def _standard_error(variances_P_K: list[Floats] | None, problems: int, sizes: int) -> list[float]:
-    if variances_P_K is None:
-        return [0.0] * sizes
-    errors: list[float] = (np.sqrt(np.sum(variances_P_K, axis=0)) / problems).tolist()
-    return errors
 
 
 def _mixed(problem: Graded) -> bool:
