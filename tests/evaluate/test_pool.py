@@ -24,7 +24,7 @@ def draw(seed: int, sizes: tuple[int, ...]) -> tuple[list[Graded], list[list[lis
     for size in sizes:
         classes = rng.integers(0, 3, size).tolist()
         tokens = tuple(rng.integers(10, 20, size).tolist())
-        problems.append(Graded(tuple(c == 0 for c in classes), tuple(classes), tokens))
+        problems.append(Graded("p", tuple(c == 0 for c in classes), tuple(classes), tokens))
         steps.append([rng.choice([0.1, 0.5, 0.9], rng.integers(1, 4)).tolist() for _ in range(size)])
     return problems, steps
 
@@ -75,7 +75,7 @@ def test_a_perfect_reward_model_reaches_the_oracle() -> None:
 
 def test_long_solutions_are_told_apart_by_product_and_their_votes_count() -> None:
     """Products of 400 scores underflow to 0; the better ones must still win, and not by chance."""
-    problems = [Graded((True, False), (0, 1))]
+    problems = [Graded("p", (True, False), (0, 1))]
     steps = [[[0.11] * 400, [0.1] * 400]]
     comparison = compare(problems, [Scored("prm", "product", steps)], ns=(2,), bootstrap=FAST)
     assert points(comparison, "best_of_n", "prm", "product") == {2: 1.0}
@@ -84,14 +84,14 @@ def test_long_solutions_are_told_apart_by_product_and_their_votes_count() -> Non
 
 def test_a_missing_score_is_no_score() -> None:
     """The unscored candidate is right, and is neither chosen nor heard; scored 0 or -1 it would be at times."""
-    problems = [Graded((True, False, False), (0, 1, 1))]
+    problems = [Graded("p", (True, False, False), (0, 1, 1))]
     comparison = compare(problems, [Scored("prm", "last", [[None, [0.0], [0.0]]])], ns=(1, 2, 3), bootstrap=FAST)
     assert set(points(comparison, "best_of_n", "prm", "last").values()) == {0.0}
     assert set(points(comparison, "weighted_vote", "prm", "last").values()) == {0.0}
 
 
 def test_an_ungraded_candidate_earns_nothing_and_one_without_answer_does_not_vote() -> None:
-    problems = [Graded((True, None, None, None), (0, None, None, None))]
+    problems = [Graded("p", (True, None, None, None), (0, None, None, None))]
     comparison = compare(problems, ns=(1, 4), bootstrap=FAST)
     assert points(comparison, "majority") == {1: 0.25, 4: 1.0}
 
@@ -102,12 +102,12 @@ def test_negative_scores_rank_but_do_not_vote() -> None:
     comparison = compare(problems, [Scored("orm", "last", unbounded)], ns=(2,), bootstrap=FAST)
     assert [(one.method, one.scores) for one in comparison.left_out] == [("weighted_vote", "orm")]
     assert [c.method for c in comparison.curves] == ["majority", "oracle", "best_of_n"]
-    with pytest.raises(ScoreError, match="product"):
+    with pytest.raises(ScoreError, match=r"orm, problem 'p', candidate 0: .* product"):
         compare(problems, [Scored("orm", "product", unbounded)], ns=(2,), bootstrap=FAST)
 
 
 def test_tokens_grow_with_n_and_unknown_ones_stay_unknown() -> None:
-    problems = [Graded((True, False), (0, 1), (10, 20)), Graded((True, False), (0, 1), (30, 40))]
+    problems = [Graded("p", (True, False), (0, 1), (10, 20)), Graded("p", (True, False), (0, 1), (30, 40))]
     steps = [[[0.5], [0.5]]] * 2
     scored = [Scored("known", "last", steps, [[5, 7], [5, 7]]), Scored("unknown", "last", steps)]
     comparison = compare(problems, scored, ns=(1, 2), bootstrap=FAST)
@@ -118,7 +118,7 @@ def test_tokens_grow_with_n_and_unknown_ones_stay_unknown() -> None:
 
 
 def test_labels_that_split_an_answer_class_are_counted() -> None:
-    comparison = compare([Graded((True, False), (0, 0))], ns=(1, 2), bootstrap=FAST)
+    comparison = compare([Graded("p", (True, False), (0, 0))], ns=(1, 2), bootstrap=FAST)
     assert comparison.mixed == 1
     assert points(comparison, "majority") == {1: 0.5, 2: 0.5}
 
@@ -142,7 +142,7 @@ def test_what_the_pool_cannot_give_is_refused() -> None:
         compare(problems, [Scored("prm", "last", steps)] * 2, ns=(1,))
     with pytest.raises(ScoreError, match="1 of 2 problems"):
         compare(problems, [Scored("prm", "last", steps[:1])], ns=(1,))
-    with pytest.raises(ScoreError, match="candidates of problem 1"):
+    with pytest.raises(ScoreError, match="2 scores for 3 candidates"):
         compare(problems, [Scored("prm", "last", [steps[0], steps[1][:-1]])], ns=(1,))
 
 

@@ -1,7 +1,7 @@
 """Selection methods compared on one pool of candidates: the curves over n, with intervals and paired differences."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,13 +15,14 @@ from stepmark.rewards.aggregate import Aggregation, sort_key
 
 Floats = NDArray[np.float64]
 Key = tuple[Method, str | None, Aggregation | None]
-MAJORITY: Key = ("majority", None, None)
+ALL = "score every candidate, or say None for one without scores"
 
 
 @dataclass(frozen=True, slots=True)
 class Graded:
     """The N candidates of one problem, drawn independently, after grading."""
 
+    problem_id: str
     correct_N: tuple[bool | None, ...]
     """None: ungraded. It earns nothing and is counted, so that accuracies are lower bounds."""
     classes_N: tuple[int | None, ...]
@@ -101,62 +102,85 @@ def compare(
         if one.aggregate != "product" and any(np.nanmin(keys_N, initial=0) < 0 for keys_N in keys)
     ]
     mute = {(one.scores, one.aggregate) for one in left_out}
-
-    values: dict[Key, list[Floats]] = defaultdict(list)
-    variances: dict[Key, list[Floats]] = defaultdict(list)
+    estimates = []
     for p, problem in enumerate(problems):
-        correct_N = np.array([correct is True for correct in problem.correct_N], dtype=np.float64)
-        classes_N = np.array([-1 if answer is None else answer for answer in problem.classes_N])
-        seed = (bootstrap.seed, p)
-
-        def record_vote(key: Key, estimate: Estimate) -> None:
-            values[key].append(estimate.values_K)
-            variances[key].append(estimate.variances_K)
-
-        record_vote(MAJORITY, vote(correct_N, classes_N, ns, subsets=subsets, seed=seed))
-        values["oracle", None, None].append(pass_at_k(correct_N, ns))
-        for one, keys in zip(scored, keys_P_N, strict=True):
-            keys_N, known_N = keys[p], ~np.isnan(keys[p])
-            values["best_of_n", one.name, one.aggregate].append(best_of_n(correct_N, keys_N, ns, known_N))
-            if (one.name, one.aggregate) not in mute:
-                weights_N = np.where(known_N, _weights(keys_N, one.aggregate), 0.0)
-                voters_N = np.where(known_N, classes_N, -1)
-                weighted = vote(correct_N, voters_N, ns, weights_N, subsets=subsets, seed=seed)
-                record_vote(("weighted_vote", one.name, one.aggregate), weighted)
-
-    tokens: dict[tuple[str | None, str | None], list[float | None]] = {(None, None): [0.0] * len(ns)}
-    tokens |= {(one.name, one.aggregate): _mean_tokens(one.tokens_P_N, ns) for one in scored}
-    generated_K = _mean_tokens([problem.tokens_N for problem in problems], ns)
-    values_P_M_K = np.stack([np.array(rows) for rows in values.values()], axis=1)  # M methods, majority first
+        keyed = [(one, keys[p]) for one, keys in zip(scored, keys_P_N, strict=True)]
+        estimates.append(_estimates(problem, keyed, mute, ns=ns, subsets=subsets, seed=(bootstrap.seed, p)))
+    methods = list(estimates[0])  # majority first
+    values_P_M_K = np.array([[one[key].values_K for key in methods] for one in estimates])
+    errors_M_K = np.sqrt(np.sum([[one[key].variances_K for key in methods] for one in estimates], axis=0)) / len(
+        problems
+    )
     means_M_K = values_P_M_K.mean(axis=0)
     resampled_B_M_K = resample(values_P_M_K, bootstrap)
+
+    generated_K = _mean_tokens([problem.tokens_N for problem in problems], ns)
+    tokens: dict[tuple[str | None, str | None], list[float | None]] = {(None, None): [0.0] * len(ns)}
+    tokens |= {(one.name, one.aggregate): _mean_tokens(one.tokens_P_N, ns) for one in scored}
     curves, differences = [], []
-    for m, key in enumerate(values):
-        bounds = accuracy_interval(values_P_M_K[:, m], resampled_B_M_K[:, m], bootstrap.level)
-        error_K = np.sqrt(np.sum(variances.get(key, np.zeros((1, len(ns)))), axis=0)) / len(problems)
-        columns = (means_M_K[m].tolist(), *(bound_K.tolist() for bound_K in bounds), generated_K, tokens[key[1:]])
-        points = zip(ns, *columns, error_K.tolist(), strict=True)
+    for m, key in enumerate(methods):
+        low_K, high_K = accuracy_interval(values_P_M_K[:, m], resampled_B_M_K[:, m], bootstrap.level)
+        columns = (means_M_K[m].tolist(), low_K.tolist(), high_K.tolist(), generated_K, tokens[key[1:]])
+        points = zip(ns, *columns, errors_M_K[m].tolist(), strict=True)
         curves.append(Curve(*key, tuple(Point(*point) for point in points)))
         if key[1] is not None:
             mean_K = means_M_K[m] - means_M_K[0]
-            bounds = interval(mean_K, resampled_B_M_K[:, m] - resampled_B_M_K[:, 0], bootstrap.level)
-            rows = zip(ns, mean_K.tolist(), *(bound_K.tolist() for bound_K in bounds), strict=True)
+            low_K, high_K = interval(mean_K, resampled_B_M_K[:, m] - resampled_B_M_K[:, 0], bootstrap.level)
+            rows = zip(ns, mean_K.tolist(), low_K.tolist(), high_K.tolist(), strict=True)
             differences += [Difference(*key, "majority", *row) for row in rows]
     mixed = sum(_mixed(problem) for problem in problems)
     return Comparison(tuple(curves), tuple(differences), tuple(left_out), mixed)
 
 
+def _estimates(
+    problem: Graded,
+    scored: Sequence[tuple[Scored, Floats]],
+    mute: Set[tuple[str, Aggregation]],
+    *,
+    ns: Sequence[int],
+    subsets: int,
+    seed: tuple[int, int],
+) -> dict[Key, Estimate]:
+    """What each method earns on one problem, given the solution scores (as `_sort_keys`) of each reward model; the
+    `mute` do not vote."""
+    correct_N = np.array([correct is True for correct in problem.correct_N], dtype=np.float64)
+    classes_N = np.array([-1 if answer is None else answer for answer in problem.classes_N])
+    exact_K = np.zeros(len(ns))
+    found: dict[Key, Estimate] = {
+        ("majority", None, None): vote(correct_N, classes_N, ns, subsets=subsets, seed=seed),
+        ("oracle", None, None): Estimate(pass_at_k(correct_N, ns), exact_K),
+    }
+    for one, keys_N in scored:
+        known_N = ~np.isnan(keys_N)
+        best_K = best_of_n(correct_N, keys_N, ns, known_N)
+        found["best_of_n", one.name, one.aggregate] = Estimate(best_K, exact_K)
+        if (one.name, one.aggregate) not in mute:
+            weights_N = np.where(known_N, _weights(keys_N, one.aggregate), 0.0)
+            voters_N = np.where(known_N, classes_N, -1)
+            found["weighted_vote", one.name, one.aggregate] = vote(
+                correct_N, voters_N, ns, weights_N, subsets=subsets, seed=seed
+            )
+    return found
+
+
 def _sort_keys(scored: Scored, problems: Sequence[Graded]) -> list[Floats]:
     """Per problem the candidates' solution scores, as `sort_key` gives them; NaN where there are none."""
     if len(scored.steps_P_N_S) != len(problems):
-        raise ScoreError(f"{scored.name} scores {len(scored.steps_P_N_S)} of {len(problems)} problems")
+        raise ScoreError(f"{scored.name} scores {len(scored.steps_P_N_S)} of {len(problems)} problems", remedy=ALL)
     keys = []
-    for p, (steps_N_S, problem) in enumerate(zip(scored.steps_P_N_S, problems, strict=True)):
+    for steps_N_S, problem in zip(scored.steps_P_N_S, problems, strict=True):
+        where = f"{scored.name}, problem {problem.problem_id!r}"
         if len(steps_N_S) != len(problem.correct_N):
-            raise ScoreError(
-                f"{scored.name} scores {len(steps_N_S)} of the {len(problem.correct_N)} candidates of problem {p}"
-            )
-        keys.append(np.array([np.nan if one is None else sort_key(one, scored.aggregate) for one in steps_N_S]))
+            found = f"{len(steps_N_S)} scores for {len(problem.correct_N)} candidates"
+            raise ScoreError(f"{where}: {found}", remedy=ALL)
+        keys_N = np.full(len(steps_N_S), np.nan)
+        for candidate, steps_S in enumerate(steps_N_S):
+            if steps_S is not None:
+                try:
+                    keys_N[candidate] = sort_key(steps_S, scored.aggregate)
+                except ScoreError as error:
+                    raise ScoreError(f"{where}, candidate {candidate}: {error.problem}", remedy=error.remedy) from None
+        keys.append(keys_N)
     return keys
 
 

@@ -81,6 +81,7 @@ def judge(pool: Sequence[Candidates], labels: Labels) -> PoolVerdicts:
         tokens = tuple(c.tokens for c in one.candidates if c.tokens is not None)
         problems.append(
             Graded(
+                one.problem.id,
                 tuple(truth),
                 tuple(classes([c.answer for c in one.candidates])),
                 tokens if len(tokens) == len(one.candidates) else None,
