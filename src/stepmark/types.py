@@ -140,3 +140,13 @@ class StepLabels:
     source: str
     """who rated: `oracle`, `rollout-hard`, `rollout-soft`, `human`, ..."""
     cost: Cost = Cost()
+
+
+@dataclass(frozen=True, slots=True)
+class SolutionScores:
+    """A reward model's scores of the steps of solution `index` of `problem_id`, as they are recorded."""
+
+    problem_id: str
+    index: int
+    scores: tuple[float, ...]
+    cost: Cost = Cost()

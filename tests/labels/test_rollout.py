@@ -21,7 +21,7 @@ def script(prefix: Prefix, index: int, seed: int) -> str:
 
 
 def label(policy=None, solution=SOLUTION, **settings):
-    return asyncio.run(roll_out(PROBLEM, solution, policy or ScriptedPolicy(script), Rollout(**settings)))
+    return asyncio.run(roll_out(PROBLEM, [solution], policy or ScriptedPolicy(script), Rollout(**settings)))[0]
 
 
 def test_estimates_count_the_continuations_that_reach_the_gold_answer():
@@ -64,13 +64,14 @@ def test_an_unfinished_solution_is_refused():
         label(solution=Solution("p", 4, ("one",), None, "length"))
 
 
-def test_solutions_that_begin_alike_get_the_same_continuations_there():
+def test_a_shared_prefix_is_continued_once_and_gives_the_same_labels_as_alone():
     policy = ScriptedPolicy(script)
-    label(policy)
-    label(policy, Solution("p", 1, ("one", "other", "Answer: 7"), "7", "stop"))
-    seeds = [(prefix.steps, sampling.seed) for prefix, _, sampling in policy.calls]
-    assert seeds[0] == seeds[2]
-    assert seeds[1][1] != seeds[3][1]
+    other = Solution("p", 1, ("one", "other", "Answer: 7"), "7", "stop")
+    both = asyncio.run(roll_out(PROBLEM, [SOLUTION, other], policy, Rollout(past_first_error=True)))
+    assert [prefix.steps for prefix, _, _ in policy.calls] == [("one",), ("one", "two"), ("one", "other")]
+    alone = [label(solution=solution, past_first_error=True) for solution in (SOLUTION, other)]
+    assert [labels.outcomes_S for labels in both] == [labels.outcomes_S for labels in alone]
+    assert len({sampling.seed for _, _, sampling in policy.calls}) == 3
 
 
 def test_costs_add_up():

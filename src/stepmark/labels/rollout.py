@@ -11,6 +11,7 @@ Where this departs from the paper, or the paper is silent:
   their labels agree.
 """
 
+import asyncio
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -55,38 +56,58 @@ class RolloutLabels:
     cost: Cost
 
 
-async def roll_out(problem: Problem, solution: Solution, policy: Policy, settings: Rollout) -> RolloutLabels:
-    """Draw and grade the continuations of every step of a finished solution.
+async def roll_out(
+    problem: Problem, solutions: Sequence[Solution], policy: Policy, settings: Rollout
+) -> list[RolloutLabels]:
+    """Draw and grade the continuations of every step of finished solutions of one problem, in the order given.
 
-    Raises InputError for a solution that is not finished: its last step may be torn, and a label of a torn step says
-    nothing.
+    A prefix that several solutions share is continued once, and paid for by the first of them. Raises InputError for a
+    solution that is not finished: its last step may be torn, and a label of a torn step says nothing.
     """
-    if solution.finish != "stop":
-        raise InputError(
-            f"sample {solution.index} of problem {problem.id} is not finished ({solution.finish})",
-            remedy="label finished solutions only",
-        )
-    outcomes: list[str] = []
-    cost = Cost()
-    for count in range(1, len(solution.steps) + 1):
-        if count == len(solution.steps):
-            outcomes.append(_LETTERS[grade(problem, solution.answer).value])
-            break
-        steps = solution.steps[:count]
-        drawn = await policy.sample(
-            Prefix(problem, steps, None), settings.rollouts, _sampling(problem, steps, settings)
-        )
-        outcomes.append("".join(_outcome(problem, steps, completion) for completion in drawn))
-        cost += Cost.total(completion.cost for completion in drawn)
-        if not settings.past_first_error and _hard(outcomes[-1]) == 0:
-            break
-    return RolloutLabels(problem.id, solution.index, len(solution.steps), tuple(outcomes), cost)
+    for solution in solutions:
+        if solution.finish != "stop" or not solution.steps:
+            raise InputError(
+                f"sample {solution.index} of problem {problem.id} is not finished ({solution.finish})",
+                remedy="label finished solutions only",
+            )
+    outcomes: list[list[str]] = [[] for _ in solutions]
+    costs = [Cost() for _ in solutions]
+    going = list(range(len(solutions)))
+    for count in range(1, max((len(solution.steps) for solution in solutions), default=0) + 1):
+        payers: dict[tuple[str, ...], int] = {}
+        for i in going:
+            if count < len(solutions[i].steps):
+                payers.setdefault(solutions[i].steps[:count], i)
+        drawn = await asyncio.gather(*(_continue(problem, steps, policy, settings) for steps in payers))
+        letters = dict(zip(payers, (outcome for outcome, _ in drawn), strict=True))
+        for payer, (_, cost) in zip(payers.values(), drawn, strict=True):
+            costs[payer] += cost
+        for i in going:
+            whole = count == len(solutions[i].steps)
+            outcomes[i].append(
+                _LETTERS[grade(problem, solutions[i].answer).value] if whole else letters[solutions[i].steps[:count]]
+            )
+        going = [
+            i
+            for i in going
+            if count < len(solutions[i].steps) and (settings.past_first_error or _hard(outcomes[i][-1]) != 0)
+        ]
+    return [
+        RolloutLabels(problem.id, solution.index, len(solution.steps), tuple(letters_S), cost)
+        for solution, letters_S, cost in zip(solutions, outcomes, costs, strict=True)
+    ]
 
 
-def _sampling(problem: Problem, steps: Sequence[str], settings: Rollout) -> Sampling:
+async def _continue(problem: Problem, steps: Sequence[str], policy: Policy, settings: Rollout) -> tuple[str, Cost]:
+    """The outcomes of the continuations of one prefix, and what they cost."""
     place = hashlib.sha256(repr((settings.seed, problem.id, tuple(steps))).encode()).digest()
     seed = int.from_bytes(place[:8]) >> 1
-    return Sampling(temperature=settings.temperature, max_tokens=settings.max_tokens, seed=seed)
+    sampling = Sampling(temperature=settings.temperature, max_tokens=settings.max_tokens, seed=seed)
+    drawn = await policy.sample(Prefix(problem, tuple(steps), None), settings.rollouts, sampling)
+    return (
+        "".join(_outcome(problem, steps, completion) for completion in drawn),
+        Cost.total(completion.cost for completion in drawn),
+    )
 
 
 def _outcome(problem: Problem, steps: Sequence[str], completion: Completion) -> str:

@@ -1,0 +1,69 @@
+"""One stage of a run: what is not on record is computed, many jobs at once, and recorded as it is finished."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from stepmark.records.run import Run
+
+
+class Keyed(Protocol):
+    """A record about one solution."""
+
+    @property
+    def problem_id(self) -> str: ...
+
+    @property
+    def index(self) -> int: ...
+
+
+Key = tuple[str, int]
+R = TypeVar("R", bound=Keyed)
+
+
+@dataclass(frozen=True, slots=True)
+class Job(Generic[R]):
+    """Work that yields the records of `keys`, (problem id, sample index), all of them."""
+
+    keys: tuple[Key, ...]
+    work: Callable[[], Awaitable[Sequence[R]]]
+
+
+async def complete(
+    run: Run, name: str, kind: type[R], jobs: Sequence[Job[R]], *, title: str, at_once: int = 256
+) -> list[R]:
+    """The records of all jobs, in the order of the jobs' keys: those in the run's record file `name`, and those that
+    had to be computed, by `at_once` jobs at a time.
+
+    A job of which a record is missing is done again whole; only what is missing is appended. The first error ends the
+    stage, after the jobs that still run were cancelled; what is on record stays.
+    """
+    found: dict[Key, R] = {(record.problem_id, record.index): record for record in run.read(name, kind)}
+    missing = iter([job for job in jobs if not found.keys() >= set(job.keys)])
+    console = Console(stderr=True)
+    columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        done = sum(found.keys() >= set(job.keys) for job in jobs)
+        bar = progress.add_task(title, total=len(jobs), completed=done)
+
+        async def work() -> None:
+            for job in missing:
+                for record in await job.work():
+                    key = (record.problem_id, record.index)
+                    if key not in found:
+                        run.append(name, record)
+                        found[key] = record
+                progress.advance(bar)
+
+        workers = [asyncio.create_task(work()) for _ in range(at_once)]
+        try:
+            await asyncio.gather(*workers)
+        finally:
+            for worker in workers:
+                worker.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
+    return [found[key] for job in jobs for key in job.keys]
