@@ -1,0 +1,253 @@
+"""The running samples: one row each in the slots, kept without gaps, and their state beside it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from stepmark.engine.attention import StepAttention
+from stepmark.engine.cache import Slots
+from stepmark.engine.decoder import Decoder
+from stepmark.engine.draw import choose, keys, uniforms
+from stepmark.types import Finish, Sampling
+
+SHARERS = (4, 32)
+"""the rows of a trunk: fewer copy the prefix into their own slots, more take a second trunk"""
+
+FINISHES: tuple[Finish | None, ...] = (None, "stop", "step", "length")
+
+
+@dataclass(frozen=True)
+class Stops:
+    """What ends a sample, by token id (booleans [vocabulary])."""
+
+    ends: npt.NDArray[np.bool_]
+    """the solution ends"""
+    newline: npt.NDArray[np.bool_]
+    """the step ends, once it has a token that is not blank"""
+    blank: npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A row that has left the batch."""
+
+    owner: Any
+    index: int
+    token_ids: list[int]
+    logprobs: list[float]
+    finish: Finish
+
+
+class Rows:
+    """Row r of every array belongs to one sample; rows 0 to count-1 run."""
+
+    def __init__(self, decoder: Decoder, head: Tensor, stops: Stops, slots: Slots) -> None:
+        self.decoder, self.head, self.stops, self.slots = decoder, head, stops, slots
+        rows = slots.max_rows
+        self.count = 0
+        self.owner = np.full(rows, None, object)
+        self.index = np.zeros(rows, np.int64)
+        self.key = np.zeros(rows, np.uint64)
+        self.position = np.zeros(rows, np.int64)
+        """of the token that is fed next"""
+        self.own = np.zeros(rows, np.int64)
+        """its place among the row's own tokens"""
+        self.trunk = np.full(rows, -1, np.int64)
+        self.limit = np.zeros(rows, np.int64)
+        self.need = np.zeros(rows, np.int64)
+        """own tokens that the row may come to hold"""
+        self.temperature = np.ones(rows, np.float32)
+        self.top_p = np.ones(rows, np.float32)
+        self.top_k = np.zeros(rows, np.int64)
+        self.by_step = np.zeros(rows, bool)
+        self.content = np.zeros(rows, bool)
+        self.generated = np.zeros(rows, np.int64)
+        self.tokens = np.zeros((rows, 0), np.int64)
+        self.logprobs = np.zeros((rows, 0), np.float32)
+        self.finish = np.zeros(rows, np.int8)
+        """index into FINISHES"""
+        self._first: list[Tensor] = []
+        self.trunks = 0
+        self.trunk_length = np.zeros(slots.max_trunks, np.int64)
+        self.trunk_rows = np.zeros(slots.max_trunks, np.int64)
+
+    def portion(self, wanted: int, length: int, limit: int) -> int:
+        """How many of `wanted` samples of a prefix of `length`, up to `limit` new tokens each, join at a time: at most
+        what an empty batch holds. 0 when it cannot hold even one."""
+        sharers = min(wanted, SHARERS[1], self.slots.rows_at_best(limit))
+        if sharers >= SHARERS[0] and self.slots.trunks_at_best(length):
+            return sharers
+        return min(wanted, SHARERS[0] - 1, self.slots.rows_at_best(length + limit))
+
+    def room(self, portion: int, length: int, limit: int) -> bool:
+        """Whether that portion can join now."""
+        if portion >= SHARERS[0]:
+            longest = max(length, int(self.trunk_length[: self.trunks].max(initial=0)))
+            if self.slots.trunks_at(longest) <= self.trunks:
+                return False
+            length = 0
+        longest = max(length + limit, int(self.need[: self.count].max(initial=0)))
+        return self.slots.rows_at(longest) - self.count >= portion
+
+    def join(
+        self,
+        owner: Any,
+        indices: npt.NDArray[np.int64],
+        *,
+        prefix: Tensor,
+        logits: Tensor,
+        sampling: Sampling,
+        limit: int,
+    ) -> None:
+        """Samples of one prefix join, its keys and values `prefix` [layers, 2, length, width] with them; `draw_first`
+        will draw their first tokens from `logits` [vocabulary]. `room` must have said yes."""
+        count, length = len(indices), prefix.shape[2]
+        rows = slice(self.count, self.count + count)
+        shared = count >= SHARERS[0]
+        own = 0 if shared else length
+        self.slots.reserve_rows(own + limit, self.count)
+        if shared:
+            self.slots.reserve_trunks(length, self.trunks)
+            heads = prefix.view(*prefix.shape[:3], self.decoder.kv_heads, self.decoder.head_dim)
+            self.slots.trunk[:, :, self.trunks, :, :length] = heads.transpose(2, 3)
+            self.trunk_length[self.trunks], self.trunk_rows[self.trunks] = length, count
+            self.trunk[rows] = self.trunks
+            self.trunks += 1
+        else:
+            self.slots.own[:, :, rows, :length] = prefix.unsqueeze(2)
+            self.trunk[rows] = -1
+        self.owner[rows] = owner
+        self.index[rows], self.key[rows] = indices, keys(sampling.seed, indices)
+        self.position[rows], self.own[rows] = length, own
+        self.limit[rows], self.need[rows] = limit, own + limit
+        self.temperature[rows], self.top_p[rows], self.top_k[rows] = (
+            sampling.temperature,
+            sampling.top_p,
+            sampling.top_k,
+        )
+        self.by_step[rows], self.content[rows] = sampling.stop == "step", False
+        self.generated[rows], self.finish[rows] = 0, 0
+        if self.tokens.shape[1] < limit:
+            self.tokens = np.pad(self.tokens, ((0, 0), (0, limit - self.tokens.shape[1])))
+            self.logprobs = np.pad(self.logprobs, ((0, 0), (0, limit - self.logprobs.shape[1])))
+        self.count += count
+        self._first.append(logits.expand(count, -1))
+
+    def draw_first(self) -> None:
+        """Draws the first tokens of the rows that have joined."""
+        if self._first:
+            logits = torch.cat(self._first)
+            self._first.clear()
+            self._draw(slice(self.count - len(logits), self.count), logits)
+
+    def step(self) -> None:
+        """Feeds every row's last token and draws its next one. Finished rows must have been taken out."""
+        rows = slice(0, self.count)
+        trunk = self.trunk[rows]
+        attention = StepAttention(
+            self.decoder,
+            self.slots,
+            position_N=self.position[rows],
+            own_N=self.own[rows],
+            trunk_N=trunk,
+            trunk_length_N=np.where(trunk >= 0, self.trunk_length[trunk], 0),
+        )
+        last = self.tokens[np.arange(self.count), self.generated[rows] - 1]
+        device = self.decoder.device
+        ids, positions = torch.from_numpy(last).to(device), torch.from_numpy(self.position[rows]).to(device)
+        hidden = self.decoder.forward(ids, positions, attention)
+        self.position[rows] += 1
+        self.own[rows] += 1
+        self._draw(rows, torch.nn.functional.linear(hidden, self.head))
+
+    def _draw(self, rows: slice, logits: Tensor) -> None:
+        device = logits.device
+        token, logprob = choose(
+            logits.float(),
+            torch.from_numpy(uniforms(self.key[rows], self.position[rows])).to(device),
+            torch.from_numpy(self.temperature[rows]).to(device),
+            torch.from_numpy(self.top_p[rows]).to(device),
+            torch.from_numpy(self.top_k[rows]).to(device),
+        )
+        ids, place = token.cpu().numpy(), np.arange(rows.start, rows.stop)
+        self.tokens[place, self.generated[rows]] = ids
+        self.logprobs[place, self.generated[rows]] = logprob.cpu().numpy()
+        self.generated[rows] += 1
+        self.content[rows] |= ~self.stops.blank[ids]
+        step = self.by_step[rows] & self.stops.newline[ids] & self.content[rows]
+        full = self.generated[rows] >= self.limit[rows]
+        self.finish[rows] = np.select([self.stops.ends[ids], step, full], [1, 2, 3], 0)
+
+    def ended(self) -> npt.NDArray[np.int64]:
+        """The rows that have finished."""
+        return np.flatnonzero(self.finish[: self.count])
+
+    def result(self, row: int) -> Finished:
+        """What a finished row wrote."""
+        count, finish = int(self.generated[row]), FINISHES[self.finish[row]]
+        assert finish is not None
+        return Finished(
+            self.owner[row],
+            int(self.index[row]),
+            self.tokens[row, :count].tolist(),
+            self.logprobs[row, :count].tolist(),
+            finish,
+        )
+
+    def read(self, rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64]) -> Tensor:
+        """Keys and values [layers, 2, N, width] of single own tokens."""
+        device = self.decoder.device
+        return self.slots.own[:, :, torch.from_numpy(rows).to(device), torch.from_numpy(columns).to(device)]
+
+    def leave(self, rows: npt.NDArray[np.int64]) -> None:
+        """Takes rows out; the last rows and trunks move into the gaps."""
+        np.subtract.at(self.trunk_rows, self.trunk[rows][self.trunk[rows] >= 0], 1)
+        left = self.count - len(rows)
+        gaps = rows[rows < left]
+        movers = np.setdiff1d(np.arange(left, self.count), rows, assume_unique=True)
+        self.count = left
+        if len(gaps):
+            length = int(self.own[movers].max()) or 1
+            target, source = (torch.from_numpy(x).to(self.decoder.device) for x in (gaps, movers))
+            self.slots.own[:, :, target, :length] = self.slots.own[:, :, source, :length]
+            for array in self._state():
+                array[gaps] = array[movers]
+        self.owner[left:] = None
+        for trunk in np.flatnonzero(self.trunk_rows[: self.trunks] == 0)[::-1]:
+            self.trunks -= 1
+            if trunk < self.trunks:
+                length = self.trunk_length[self.trunks]
+                self.slots.trunk[:, :, trunk, :, :length] = self.slots.trunk[:, :, self.trunks, :, :length]
+                self.trunk_length[trunk], self.trunk_rows[trunk] = length, self.trunk_rows[self.trunks]
+                self.trunk[: self.count][self.trunk[: self.count] == self.trunks] = trunk
+        if not self.count:
+            self.slots.shrink()
+
+    def _state(self) -> list[npt.NDArray[Any]]:
+        return [
+            *(
+                self.owner,
+                self.index,
+                self.key,
+                self.position,
+                self.own,
+                self.trunk,
+                self.limit,
+                self.need,
+                self.temperature,
+            ),
+            *(
+                self.top_p,
+                self.top_k,
+                self.by_step,
+                self.content,
+                self.generated,
+                self.tokens,
+                self.logprobs,
+                self.finish,
+            ),
+        ]

@@ -1,0 +1,128 @@
+"""Any Hugging Face causal language model of a family that the engine knows, in process."""
+
+from collections.abc import Callable
+from os import PathLike
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from stepmark.engine.decoder import Decoder
+from stepmark.engine.engine import Drawn, Engine
+from stepmark.engine.rows import Stops
+from stepmark.errors import InputError
+from stepmark.policies.base import check_request
+from stepmark.steps import SEPARATOR, split
+from stepmark.types import Completion, Prefix, Problem, Sampling
+
+Prompt = Callable[[Problem], list[int]]
+"""the token ids before the first step"""
+
+
+class LocalPolicy:
+    """Samples from a causal language model through the engine.
+
+    The sequence is the prompt, then the steps' ids, each step closed by a newline, then the end token. The prompt is
+    the begin token, if the tokenizer has one, and the question closed by a newline; `prompt` replaces it, for a chat
+    template say. Ids that the policy wrote are used as they are; steps that came as text are encoded one by one, never
+    together with their neighbours. A step ends with the first token whose text contains a newline, blank lines
+    skipped; a solution ends with an end token of the tokenizer or of the generation settings.
+
+    Not covered: tokenizers that mark the start of a text (SentencePiece's leading space) read each step as a new text.
+    """
+
+    def __init__(
+        self, model: Any, tokenizer: Any, *, prompt: Prompt | None = None, rows: int = 512, memory: int = 4 << 30
+    ) -> None:
+        """`rows` samples run at once at most; `memory` is the limit of the key/value cache in bytes (see Engine)."""
+        self.tokenizer = tokenizer
+        self.prompt = prompt or self._plain_prompt
+        head = model.get_output_embeddings()
+        if getattr(head, "bias", None) is not None:
+            raise InputError("a language model head with a bias is not covered")
+        weight = head.weight.detach()
+        self.stops = _stops(model, tokenizer, len(weight))
+        self.engine = Engine(Decoder(model.get_decoder()), weight, self.stops, rows=rows, memory=memory)
+
+    @classmethod
+    def load(
+        cls,
+        path: str | PathLike[str],
+        *,
+        dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
+        device: str = "cpu",
+        prompt: Prompt | None = None,
+        rows: int = 512,
+        memory: int = 4 << 30,
+    ) -> "LocalPolicy":
+        """Reads a model directory; `dtype` "auto" is the one it was saved in. Raises InputError when it has no model or
+        no tokenizer, or an architecture that the engine does not know."""
+        if not Path(path).is_dir():
+            raise InputError(
+                "there is no such model directory", path=path, remedy="give a Hugging Face model directory"
+            )
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(path)
+        except (OSError, ValueError, KeyError) as error:
+            raise InputError(
+                f"no tokenizer can be read: {error}", path=path, remedy="save it beside the model"
+            ) from error
+        try:
+            model: Any = AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
+        except (OSError, ValueError, KeyError) as error:
+            raise InputError(f"no causal language model can be read: {error}", path=path) from error
+        return cls(model.to(device), tokenizer, prompt=prompt, rows=rows, memory=memory)
+
+    async def sample(self, prefix: Prefix, n: int, sampling: Sampling) -> list[Completion]:
+        """See `Policy.sample`. `finish` is `length` at `max_tokens` and at the end of the model's context. A cancelled
+        call ends in CancelledError and frees its rows: no completion is ever `abort`."""
+        check_request(n, sampling)
+        return [self._completion(drawn) for drawn in await self.engine.sample(self.encode(prefix), n, sampling)]
+
+    def encode(self, prefix: Prefix) -> list[int]:
+        """The token ids of the prompt and the steps."""
+        ids = prefix.token_ids
+        if ids is None or (prefix.steps and not ids):
+            return self.prompt(prefix.problem) + [i for step in prefix.steps for i in self._ids(step + SEPARATOR)]
+        if ids and self.stops.ends[ids[-1]]:
+            raise InputError(f"the solution of problem {prefix.problem.id} has ended; there is nothing to continue")
+        return self.prompt(prefix.problem) + list(ids)
+
+    def close(self) -> None:
+        """Stops the engine; callers that still wait get a BackendError."""
+        self.engine.close()
+
+    def _plain_prompt(self, problem: Problem) -> list[int]:
+        begin = self.tokenizer.bos_token_id
+        return ([] if begin is None else [begin]) + self._ids(problem.question + SEPARATOR)
+
+    def _ids(self, text: str) -> list[int]:
+        ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False)
+        return ids
+
+    def _completion(self, drawn: Drawn) -> Completion:
+        text = self.tokenizer.decode(drawn.token_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return Completion(split(text), drawn.token_ids, drawn.logprobs, drawn.finish, drawn.cost)
+
+
+def _stops(model: Any, tokenizer: Any, vocabulary: int) -> Stops:
+    """Which tokens end a solution, which hold a newline, which are blank."""
+    ends = np.zeros(vocabulary, bool)
+    configured = model.generation_config.eos_token_id if model.generation_config is not None else None
+    ends[[i for i in _as_list(configured) + _as_list(tokenizer.eos_token_id) if i < vocabulary]] = True
+    if not ends.any():
+        raise InputError("the tokenizer has no end token, so no solution would ever end", remedy="set eos_token")
+    texts = tokenizer.batch_decode(
+        [[i] for i in range(min(len(tokenizer), vocabulary))], clean_up_tokenization_spaces=False
+    )
+    newline, blank = np.zeros(vocabulary, bool), np.zeros(vocabulary, bool)
+    newline[: len(texts)] = [SEPARATOR in text for text in texts]
+    blank[: len(texts)] = [not text.strip() for text in texts]
+    if not newline.any():
+        raise InputError("no token of the tokenizer contains a newline, so no step would ever end")
+    return Stops(ends, newline, blank)
+
+
+def _as_list(ids: int | list[int] | None) -> list[int]:
+    return [] if ids is None else [ids] if isinstance(ids, int) else list(ids)
