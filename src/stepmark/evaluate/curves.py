@@ -37,13 +37,15 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Accuracy of a method minus that of `baseline`, with the same n candidates of the same problems, and the interval
+    """Accuracy of a method minus that of a baseline method, with the same n candidates of the same problems, and the interval
     of that difference over problems (paired: both are resampled together)."""
 
     method: Method
     scores: str | None
     aggregate: str | None
     baseline: Method
+    baseline_scores: str | None
+    baseline_aggregate: str | None
     n: int
     difference: float
     low: float

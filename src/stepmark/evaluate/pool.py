@@ -15,6 +15,8 @@ from stepmark.rewards.aggregate import Aggregation, sort_key
 
 Floats = NDArray[np.float64]
 Key = tuple[Method, str | None, Aggregation | None]
+MAJORITY: Key = ("majority", None, None)
+ORACLE: Key = ("oracle", None, None)
 ALL = "score every candidate, or say None for one without scores"
 
 
@@ -56,7 +58,7 @@ class LeftOut:
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """`curves`: majority and oracle, then best-of-n and weighted vote of each `Scored`. `differences`: each method that
-    reads scores minus majority, at each n."""
+    reads scores minus each baseline, at each n."""
 
     curves: tuple[Curve, ...]
     differences: tuple[Difference, ...]
@@ -78,13 +80,14 @@ def compare(
     ns: Sequence[int],
     subsets: int = 1000,
     bootstrap: Bootstrap = Bootstrap(),  # noqa: B008  (frozen)
+    baselines: Sequence[Key] = (MAJORITY,),
 ) -> Comparison:
     """Expected accuracy of each method with n candidates per problem, for each n, averaged over problems.
 
     Problems may have different numbers of candidates; each n must be within the smallest, since every point is an
     average over all problems. Random subsets (see `estimators.vote`) are the same for all methods on a problem, and so
     are the resampled problems: differences are paired twice over. A weighted vote needs scores of at least 0; of a
-    reward model with negative ones it is left out, with the reason.
+    reward model with negative ones it is left out, with the reason. `baselines` are methods among those compared.
 
     Raises InputError: no problems, no candidates, an n that the pool cannot give; ScoreError: step scores that do not
     fit the candidates, or cannot be aggregated.
@@ -123,11 +126,14 @@ def compare(
         columns = (means_M_K[m].tolist(), low_K.tolist(), high_K.tolist(), generated_K, tokens[key[1:]])
         points = zip(ns, *columns, errors_M_K[m].tolist(), strict=True)
         curves.append(Curve(*key, tuple(Point(*point) for point in points)))
-        if key[1] is not None:
-            mean_K = means_M_K[m] - means_M_K[0]
-            low_K, high_K = interval(mean_K, resampled_B_M_K[:, m] - resampled_B_M_K[:, 0], bootstrap.level)
+        for baseline in baselines if key[1] is not None else ():
+            b = methods.index(baseline)
+            if b == m:
+                continue
+            mean_K = means_M_K[m] - means_M_K[b]
+            low_K, high_K = interval(mean_K, resampled_B_M_K[:, m] - resampled_B_M_K[:, b], bootstrap.level)
             rows = zip(ns, mean_K.tolist(), low_K.tolist(), high_K.tolist(), strict=True)
-            differences += [Difference(*key, "majority", *row) for row in rows]
+            differences += [Difference(*key, *baseline, *row) for row in rows]
     mixed = sum(_mixed(problem) for problem in problems)
     return Comparison(tuple(curves), tuple(differences), tuple(left_out), mixed)
 
@@ -147,8 +153,8 @@ def _estimates(
     classes_N = np.array([-1 if answer is None else answer for answer in problem.classes_N])
     exact_K = np.zeros(len(ns))
     found: dict[Key, Estimate] = {
-        ("majority", None, None): vote(correct_N, classes_N, ns, subsets=subsets, seed=seed),
-        ("oracle", None, None): Estimate(pass_at_k(correct_N, ns), exact_K),
+        MAJORITY: vote(correct_N, classes_N, ns, subsets=subsets, seed=seed),
+        ORACLE: Estimate(pass_at_k(correct_N, ns), exact_K),
     }
     for one, keys_N in scored:
         known_N = ~np.isnan(keys_N)
