@@ -37,8 +37,8 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Accuracy of a method minus that of a baseline method, with the same n candidates of the same problems, and the interval
-    of that difference over problems (paired: both are resampled together)."""
+    """Accuracy of a method minus that of a baseline method, with the same n candidates of the same problems, and the
+    interval of that difference over problems (paired: both are resampled together)."""
 
     method: Method
     scores: str | None
