@@ -1,0 +1,86 @@
+"""`stepmark VERB`: finds the verb, parses its options into its dataclass, runs it, and turns errors into exit statuses.
+
+0 done; 1 a model, server or worker failed; 2 the input is wrong; 130 interrupted.
+"""
+
+import difflib
+import importlib
+import shlex
+import sys
+from collections.abc import Sequence
+from typing import Protocol
+
+from stepmark import __version__
+from stepmark.errors import BackendError, InputError
+
+VERBS = {
+    "evaluate": "what a selection method gains on a pool of candidates",
+}
+"""Each verb and what it does, in the order of the help. The verb `name` is the dataclass `Name` in `stepmark.cli.name`,
+which is imported only when the verb is called: the help of all verbs stays quick whatever one of them needs."""
+
+
+class Verb(Protocol):
+    """A frozen dataclass whose fields are the options."""
+
+    def run(self) -> int:
+        """Do it; returns the exit status."""
+        ...
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command line `args` (by default the process's own) and return its exit status."""
+    args = sys.argv[1:] if args is None else list(args)
+    name = args[0] if args else "--help"
+    if name in ("-h", "--help"):
+        print(_help())
+        return 0
+    if name == "--version":
+        print(f"stepmark {__version__}")
+        return 0
+    if name not in VERBS:
+        return _fail(2, f"there is no verb {name!r}{_nearest(name)}")
+    try:
+        return _parse(name, args[1:]).run()
+    except InputError as error:
+        return _fail(2, str(error))
+    except BackendError as error:
+        return _fail(1, str(error))
+    except KeyboardInterrupt:
+        command = shlex.join(["stepmark", *args])
+        return _fail(130, f"interrupted. What is on record stays; to go on from there, run again:\n  {command}")
+
+
+def _parse(name: str, args: Sequence[str]) -> Verb:
+    """The verb with its options; tyro prints help and mistakes, and leaves by SystemExit (0 or 2)."""
+    import tyro
+
+    module = importlib.import_module(f"stepmark.cli.{name}")
+    config = (tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes)
+    verb: Verb = tyro.cli(getattr(module, name.capitalize()), prog=f"stepmark {name}", args=args, config=config)
+    return verb
+
+
+def _help() -> str:
+    width = max(map(len, VERBS)) + 2
+    return "\n".join(
+        [
+            "usage: stepmark VERB [options]",
+            "",
+            "Train and use verifiers that judge a solution step by step.",
+            "",
+            *(f"  {name:{width}}{summary}" for name, summary in VERBS.items()),
+            "",
+            "stepmark VERB --help tells a verb's options, stepmark --version the version.",
+        ]
+    )
+
+
+def _nearest(name: str) -> str:
+    nearest = difflib.get_close_matches(name, VERBS, n=1)
+    return (f"; did you mean {nearest[0]!r}?" if nearest else "") + f" (the verbs are: {', '.join(VERBS)})"
+
+
+def _fail(status: int, message: str) -> int:
+    print(f"stepmark: {message}", file=sys.stderr)
+    return status
