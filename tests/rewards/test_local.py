@@ -11,7 +11,8 @@ from stepmark import steps as text
 from stepmark.errors import BackendError, InputError, ScoreError, TooLongError
 from stepmark.rewards.examples import Encoder, Layout
 from stepmark.rewards.local import LocalReward
-from stepmark.rewards.model import HEAD_FILE, Head, Spec, build, load, load_lm, save
+from stepmark.rewards.model import HEAD_FILE, Spec, build, load, load_lm, save
+from stepmark.rewards.settings import Head
 from stepmark.types import Prefix, StepScores
 from tests.rewards.toy import problem, separable
 

@@ -10,13 +10,14 @@ from transformers import PreTrainedTokenizerBase
 from stepmark.errors import InputError, TooLongError
 from stepmark.rewards.examples import Encoder, Example, Kind, Layout, token_labels
 from stepmark.rewards.local import LocalReward
-from stepmark.rewards.model import Head, RewardNet, load_lm
-from stepmark.rewards.train import Train, _encode, _split, train
+from stepmark.rewards.model import RewardNet, load_lm
+from stepmark.rewards.settings import Head, Train
+from stepmark.rewards.train import _encode, _split, train
 from stepmark.types import Prefix
 from tests.rewards.toy import problem, separable
 
 EXAMPLES = separable(problems=24, per_problem=12)
-FAST = Train(kind="prm", marker="<|judge|>", epochs=6, learning_rate=5e-3, batch_size=16, held_out=0.25)
+FAST = Train(marker="<|judge|>", epochs=6, learning_rate=5e-3, batch_size=16, held_out=0.25)
 
 
 def scores(path: Path, steps: tuple[str, ...], number: int = 0) -> tuple[float, ...]:
@@ -70,10 +71,8 @@ def test_training_a_step_moves_its_own_score(base: Path, tmp_path: Path, head: H
     """One solution learnt by heart: alternating targets come out at their own steps; off by one, they would not."""
     steps = ("so 1", "so 2", "so 3", "so 4")
     targets = (1.0, 0.0, 1.0, 0.0)
-    settings = Train(
-        kind="prm", head=head, marker="<|judge|>", past_first_error=True, epochs=40, learning_rate=1e-2, held_out=0
-    )
-    train([Example(problem(), steps, targets)], base, tmp_path / "out", settings)
+    settings = Train(head=head, marker="<|judge|>", past_first_error=True, epochs=40, learning_rate=1e-2, held_out=0)
+    train("prm", [Example(problem(), steps, targets)], base, tmp_path / "out", settings)
     assert scores(tmp_path / "out", steps) == pytest.approx(targets, abs=0.05)
 
 
@@ -82,7 +81,7 @@ def test_training_a_step_moves_its_own_score(base: Path, tmp_path: Path, head: H
 def test_what_can_be_learnt_is_learnt(base: Path, tmp_path: Path, kind: Kind, head: Head) -> None:
     """On problems that were not trained, the PRM knows the bad step and the ORM the solution that has one."""
     out = tmp_path / "out"
-    result = train(EXAMPLES, base, out, dataclasses.replace(FAST, kind=kind, head=head))
+    result = train(kind, EXAMPLES, base, out, dataclasses.replace(FAST, head=head))
     assert (result.trained, result.held_out, result.dropped) == (18 * 12, 6 * 12, 0)
     last = result.epochs[-1]
     assert last.held_out_loss is not None
@@ -103,14 +102,14 @@ def test_what_can_be_learnt_is_learnt(base: Path, tmp_path: Path, kind: Kind, he
 def test_soft_targets_are_learnt_as_probabilities(base: Path, tmp_path: Path) -> None:
     """The best constant under cross-entropy is the target itself, so floats cut to 0 and 1 would show."""
     examples = [Example(problem(n), (f"so {n % 30}",), (0.25,)) for n in range(64)]
-    train(examples, base, tmp_path / "out", dataclasses.replace(FAST, batch_size=8, held_out=0))
+    train("prm", examples, base, tmp_path / "out", dataclasses.replace(FAST, batch_size=8, held_out=0))
     assert scores(tmp_path / "out", ("so 3",)) == pytest.approx((0.25,), abs=0.03)
 
 
 def test_the_same_seed_gives_the_same_weights(base: Path, tmp_path: Path) -> None:
     settings = dataclasses.replace(FAST, head="linear", epochs=1)
-    results = [train(EXAMPLES, base, tmp_path / name, settings) for name in ("a", "b")]
-    other = train(EXAMPLES, base, tmp_path / "c", dataclasses.replace(settings, seed=1))
+    results = [train("prm", EXAMPLES, base, tmp_path / name, settings) for name in ("a", "b")]
+    other = train("prm", EXAMPLES, base, tmp_path / "c", dataclasses.replace(settings, seed=1))
     for file in ("model.safetensors", "head.safetensors"):
         a, b = (load_file(tmp_path / name / file) for name in ("a", "b"))
         assert all(torch.equal(a[key], b[key]) for key in a)
@@ -121,7 +120,7 @@ def test_the_same_seed_gives_the_same_weights(base: Path, tmp_path: Path) -> Non
 def test_a_held_out_problem_shares_nothing_with_training(tokenizer: PreTrainedTokenizerBase, seed: int) -> None:
     """A solution of a trained problem tells how hard the problem is: held-out figures would be flattered."""
     settings = dataclasses.replace(FAST, seed=seed)
-    items = _encode(EXAMPLES, Encoder(tokenizer, Layout(100)), settings)
+    items = _encode("prm", EXAMPLES, Encoder(tokenizer, Layout(100)), settings)
     training, held_out = _split(items, settings)
     assert {item.problem_id for item in training}.isdisjoint(item.problem_id for item in held_out)
     assert len(training) + len(held_out) == len(EXAMPLES)
@@ -133,9 +132,9 @@ def test_a_solution_that_is_too_long_stops_the_training_or_is_counted(base: Path
     long = Example(problem(0), ("good 1",) * 40, (1.0,) * 40, 1.0)
     settings = dataclasses.replace(FAST, epochs=1)
     with pytest.raises(TooLongError, match="128 are the limit"):
-        train([*EXAMPLES, long], base, tmp_path / "out", settings)
+        train("prm", [*EXAMPLES, long], base, tmp_path / "out", settings)
     assert list(tmp_path.iterdir()) == []
-    result = train([*EXAMPLES, long], base, tmp_path / "out", dataclasses.replace(settings, too_long="drop"))
+    result = train("prm", [*EXAMPLES, long], base, tmp_path / "out", dataclasses.replace(settings, too_long="drop"))
     assert result.dropped == 1
     assert result.trained + result.held_out == len(EXAMPLES)
 
@@ -146,10 +145,10 @@ def test_what_was_trained_is_reported(base: Path, tmp_path: Path) -> None:
         Example(problem(0), ("good 1", "bad 2", "good 3"), (1.0, 0.0, 1.0), 0.0),
         Example(problem(1), ("good 1",), (1.0,), 1.0),
     ]
-    result = train(examples, base, tmp_path / "prm", dataclasses.replace(FAST, epochs=1, held_out=0))
+    result = train("prm", examples, base, tmp_path / "prm", dataclasses.replace(FAST, epochs=1, held_out=0))
     assert (result.labels, result.mean_label) == (3, 2 / 3)
     assert (result.epochs[0].held_out_loss, result.epochs[0].auc) == (None, None)
-    result = train(examples, base, tmp_path / "orm", dataclasses.replace(FAST, kind="orm", epochs=1, held_out=0))
+    result = train("orm", examples, base, tmp_path / "orm", dataclasses.replace(FAST, epochs=1, held_out=0))
     assert (result.labels, result.mean_label) == (2, 1 / 2)
 
 
@@ -162,6 +161,8 @@ def test_what_was_trained_is_reported(base: Path, tmp_path: Path) -> None:
         (dataclasses.replace(FAST, marker="<|none|>"), EXAMPLES, "not one token"),
         (dataclasses.replace(FAST, plus="yes"), EXAMPLES, "not one token"),
         (dataclasses.replace(FAST, max_tokens=4096), EXAMPLES, "128 positions"),
+        (dataclasses.replace(FAST, epochs=0), EXAMPLES, "epochs"),
+        (dataclasses.replace(FAST, held_out=1.0), EXAMPLES, "held_out"),
         (FAST, [*EXAMPLES, Example(problem(), ("good",), (-1.0,))], "from_signed"),
     ],
 )
@@ -169,13 +170,13 @@ def test_bad_input_stops_before_training_and_writes_nothing(
     base: Path, tmp_path: Path, settings: Train, examples: list[Example], message: str
 ) -> None:
     with pytest.raises(InputError, match=message):
-        train(examples, base, tmp_path / "out", settings)
+        train("prm", examples, base, tmp_path / "out", settings)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_nothing_is_overwritten_and_only_the_model_is_written(base: Path, tmp_path: Path) -> None:
     settings = dataclasses.replace(FAST, epochs=1)
-    train(EXAMPLES, base, tmp_path / "out", settings)
+    train("prm", EXAMPLES, base, tmp_path / "out", settings)
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         "config.json",
@@ -186,4 +187,4 @@ def test_nothing_is_overwritten_and_only_the_model_is_written(base: Path, tmp_pa
         "tokenizer_config.json",
     }
     with pytest.raises(InputError, match="exists already"):
-        train(EXAMPLES, base, tmp_path / "out", settings)
+        train("prm", EXAMPLES, base, tmp_path / "out", settings)

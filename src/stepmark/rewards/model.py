@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import torch
@@ -22,13 +22,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 from stepmark.errors import InputError
 from stepmark.rewards.aggregate import Aggregation
 from stepmark.rewards.examples import IGNORED, Encoded, Kind, Layout, single_token
+from stepmark.rewards.settings import Head
 
 SPEC_FILE = "reward.json"
 HEAD_FILE = "head.safetensors"
-
-Head = Literal["label_tokens", "linear"]
-"""`label_tokens`: two tokens of the language model, whose logits it has already; `linear`: a new layer on the last
-hidden state"""
 
 
 @dataclass(frozen=True, slots=True)

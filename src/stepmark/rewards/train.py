@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -21,51 +21,10 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerContr
 
 from stepmark import __version__
 from stepmark.errors import InputError, TooLongError
-from stepmark.rewards.aggregate import Aggregation
 from stepmark.rewards.auc import auc, within_problem_auc
 from stepmark.rewards.examples import IGNORED, Encoded, Encoder, Example, Kind, Layout, step_targets, token_labels
-from stepmark.rewards.model import Head, RewardNet, Spec, build, load_lm, save
-
-
-@dataclass(frozen=True, slots=True)
-class Train:
-    """How a reward model is trained."""
-
-    kind: Kind
-    """`orm` learns the examples' outcomes, `prm` their step targets"""
-    head: Head = "label_tokens"
-    marker: str | None = None
-    """token of the base model put after every step, at which the step is judged; None: at the line end"""
-    plus: str = " +"
-    """token of a right step (head label_tokens)"""
-    minus: str = " -"
-    """token of a wrong step (head label_tokens)"""
-    max_tokens: int | None = None
-    """longest sequence; None: as many as the base model has positions"""
-    too_long: Literal["error", "drop"] = "error"
-    """a longer solution stops the training before it begins, or is left out and counted"""
-    past_first_error: bool = False
-    """train a PRM on the steps after the first wrong one too"""
-    every_token: bool = True
-    """train an ORM on every token of the solution; false: on the last judged token only"""
-    aggregate: Aggregation = "product"
-    """how the PRM's step scores are best combined: product for human and oracle labels, last for rollouts; an ORM's
-    score is its last"""
-    label_source: str = "unknown"
-    """who rated the steps; kept with the model"""
-    epochs: int = 2
-    learning_rate: float = 3e-4
-    """peak; reached after the warm-up, then falls linearly to zero"""
-    batch_size: int = 32
-    """solutions of similar length"""
-    warmup: float = 0.05
-    """share of the updates"""
-    weight_decay: float = 0.01
-    held_out: float = 0.1
-    """share of the problems whose solutions are kept for measuring, at least one; 0: none"""
-    bf16: bool = False
-    """matrix products in bfloat16; the weights stay in float32"""
-    seed: int = 0
+from stepmark.rewards.model import RewardNet, Spec, build, load_lm, save
+from stepmark.rewards.settings import Train
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +67,10 @@ class _Item:
     targets: tuple[float | None, ...]
 
 
-def train(examples: Sequence[Example], base: str | Path, out: str | Path, settings: Train) -> TrainResult:
+def train(kind: Kind, examples: Sequence[Example], base: str | Path, out: str | Path, settings: Train) -> TrainResult:
     """Trains a reward model from the language model in directory `base` and writes it to the directory `out`, which
-    must not exist yet. The same examples, base, settings and number of threads give the same weights.
+    must not exist yet. `orm` learns the examples' outcomes, `prm` their step targets. The same examples, base, settings
+    and number of threads give the same weights.
 
     The loss is the mean binary cross-entropy over a batch's labelled tokens; targets may lie between 0 and 1.
     The global random state of torch is set to the seed.
@@ -120,6 +80,7 @@ def train(examples: Sequence[Example], base: str | Path, out: str | Path, settin
     """
     begin = time.perf_counter()
     out = Path(out)
+    _check(settings)
     if out.exists():
         raise InputError("exists already", path=out, remedy="choose another directory, or remove this one")
     lm, tokenizer = load_lm(base)
@@ -129,20 +90,20 @@ def train(examples: Sequence[Example], base: str | Path, out: str | Path, settin
     if limit is None:
         raise InputError("the model does not say how many positions it has", path=base, remedy="set max_tokens")
     spec = Spec(
-        kind=settings.kind,
+        kind=kind,
         head=settings.head,
         layout=Layout(max_tokens=limit, marker=settings.marker),
         plus=settings.plus,
         minus=settings.minus,
-        aggregate=settings.aggregate if settings.kind == "prm" else "last",
+        aggregate=settings.aggregate if kind == "prm" else "last",
         label_source=settings.label_source,
         stepmark=__version__,
         training=asdict(settings),
     )
     net = build(lm, tokenizer, spec)
-    items = _encode(examples, Encoder(tokenizer, spec.layout), settings)
+    items = _encode(kind, examples, Encoder(tokenizer, spec.layout), settings)
     training, held_out = _split(items, settings)
-    epochs = _fit(net, training, held_out, settings)
+    epochs = _fit(net, training, held_out, settings, every_token=kind == "orm" and settings.every_token)
     save(net, tokenizer, spec, out)
     labels = [target for item in training for target in item.targets if target is not None]
     return TrainResult(
@@ -158,10 +119,17 @@ def train(examples: Sequence[Example], base: str | Path, out: str | Path, settin
     )
 
 
-def _encode(examples: Sequence[Example], encoder: Encoder, settings: Train) -> list[_Item]:
+def _check(settings: Train) -> None:
+    if settings.epochs < 1 or settings.batch_size < 1 or settings.learning_rate <= 0:
+        raise InputError("epochs, batch_size and learning_rate must be above 0", remedy="raise them")
+    if not 0 <= settings.held_out < 1 or not 0 <= settings.warmup < 1 or settings.weight_decay < 0:
+        raise InputError("held_out and warmup are shares below 1, weight_decay is not negative", remedy="correct them")
+
+
+def _encode(kind: Kind, examples: Sequence[Example], encoder: Encoder, settings: Train) -> list[_Item]:
     items = []
     for example in examples:
-        targets = step_targets(example, settings.kind, past_first_error=settings.past_first_error)
+        targets = step_targets(example, kind, past_first_error=settings.past_first_error)
         try:
             encoded = encoder.encode(example.problem, example.steps)
         except TooLongError:
@@ -186,8 +154,9 @@ def _split(items: Sequence[_Item], settings: Train) -> tuple[list[_Item], list[_
     return [i for i in items if i.problem_id not in chosen], [i for i in items if i.problem_id in chosen]
 
 
-def _fit(net: RewardNet, training: list[_Item], held_out: list[_Item], settings: Train) -> tuple[Epoch, ...]:
-    every_token = settings.kind == "orm" and settings.every_token
+def _fit(
+    net: RewardNet, training: list[_Item], held_out: list[_Item], settings: Train, *, every_token: bool
+) -> tuple[Epoch, ...]:
     rows = [
         {
             "input_ids": torch.tensor(item.encoded.ids_T),

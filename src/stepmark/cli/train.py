@@ -1,0 +1,92 @@
+"""`stepmark train`: a reward model from recorded solutions."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import tyro
+
+from stepmark.errors import InputError
+from stepmark.rewards.examples import Kind, Neutral
+from stepmark.rewards.settings import Train as Settings
+
+if TYPE_CHECKING:
+    from stepmark.rewards.train import TrainResult
+    from stepmark.types import StepLabels
+
+
+@dataclass(frozen=True)
+class Train:
+    """Trains an outcome (orm) or a process reward model (prm) on recorded solutions.
+
+    An ORM learns whether the grader accepts the answer, a PRM the ratings of the steps. The directory it writes holds
+    all that scoring needs.
+    """
+
+    kind: tyro.conf.Positional[Kind]
+    """which kind"""
+    problems: Path
+    """the problems: JSON lines with id, question and gold"""
+    solutions: Path
+    """record file of solutions; those that were cut are left out and counted"""
+    base: Path
+    """directory of the causal language model to start from, with its tokenizer"""
+    out: Path
+    """directory to write; it must not exist"""
+    labels: Path | None = None
+    """record file of step labels (prm)"""
+    neutral: Neutral = "right"
+    """how a step rated 0 by people or an oracle counts"""
+    settings: Settings = field(default_factory=Settings)
+
+    def run(self) -> int:
+        if (self.labels is None) == (self.kind == "prm"):
+            raise InputError(
+                "a PRM needs step labels" if self.labels is None else "an ORM does not read step labels",
+                remedy="give --labels with prm, and only there",
+            )
+
+        from stepmark import problems
+        from stepmark.records import read
+        from stepmark.rewards.assemble import assemble
+        from stepmark.types import Solution, StepLabels
+
+        labels = list(read(self.labels, StepLabels)) if self.labels else []
+        data = assemble(
+            self.kind, problems.read(self.problems), read(self.solutions, Solution), labels, neutral=self.neutral
+        )
+
+        from stepmark.rewards.train import train
+
+        result = train(self.kind, data.examples, self.base, self.out, self._settings(labels))
+        print(_summary(self.kind, result))
+        if left_out := data.unfinished + data.unlabelled + result.dropped:
+            print(
+                f"left out: {left_out} solutions ({data.unfinished} unfinished, {data.unlabelled} not labelled, "
+                f"{result.dropped} too long)"
+            )
+        return 0
+
+    def _settings(self, labels: "list[StepLabels]") -> Settings:
+        if self.settings.label_source != "unknown":
+            return self.settings
+        sources = sorted({label.source for label in labels}) or ["grader"]
+        return replace(self.settings, label_source=", ".join(sources))
+
+
+def _summary(kind: Kind, result: "TrainResult") -> str:
+    def figure(value: float | None) -> str:
+        return "-" if value is None else f"{value:.4f}"
+
+    unit = "steps" if kind == "prm" else "solutions"
+    lines = [
+        f"{result.path}: {result.trained} solutions trained, {result.held_out} held out, {result.seconds:.0f} s",
+        f"{result.labels} labelled {unit}, mean label {result.mean_label:.3f}",
+        "epoch  train loss  held-out loss  AUC     AUC within a problem",
+    ]
+    for number, epoch in enumerate(result.epochs, 1):
+        lines.append(
+            f"{number:<7}{epoch.train_loss:<12.4f}{figure(epoch.held_out_loss):<15}{figure(epoch.auc):<8}"
+            f"{figure(epoch.within_problem_auc)}"
+        )
+    return "\n".join(lines)

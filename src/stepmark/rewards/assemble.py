@@ -1,0 +1,84 @@
+"""Problems, solutions and labels, as they are recorded -> examples to train on."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from stepmark.errors import InputError
+from stepmark.grading import grade
+from stepmark.rewards.examples import Example, Kind, Neutral, from_signed
+from stepmark.types import Problem, Solution, StepLabels
+
+SIGNED = frozenset({"oracle", "human"})
+"""sources whose ratings are +1, 0, -1"""
+VALUES = frozenset({"rollout-hard", "rollout-soft"})
+"""sources whose ratings are in [0, 1]"""
+
+
+@dataclass(frozen=True, slots=True)
+class Assembled:
+    examples: tuple[Example, ...]
+    unfinished: int
+    """solutions left out because they were cut: their last step may be torn"""
+    unlabelled: int
+    """solutions left out because no step is rated (PRM), or the grader cannot judge the answer (ORM)"""
+
+
+def assemble(
+    kind: Kind,
+    problems: Iterable[Problem],
+    solutions: Iterable[Solution],
+    labels: Iterable[StepLabels] = (),
+    *,
+    neutral: Neutral = "right",
+) -> Assembled:
+    """Examples with the targets of their steps (PRM, from `labels`) or their outcome (ORM, from the grader).
+
+    Raises InputError: a solution of an unknown problem, labels of an unknown solution, a second rating of a solution,
+    labels that do not fit the steps or whose source is unknown.
+    """
+    problem_of = {problem.id: problem for problem in problems}
+    by_key = {(solution.problem_id, solution.index): solution for solution in solutions}
+    targets: dict[tuple[str, int], tuple[float | None, ...]] = {}
+    for label in labels:
+        key = (label.problem_id, label.index)
+        name = f"solution {label.index} of problem {label.problem_id!r}"
+        if key not in by_key or key in targets:
+            why = "is rated twice" if key in targets else "is rated but not given"
+            raise InputError(f"{name} {why}", remedy="give the solutions, and one rating of each")
+        if len(label.ratings) != len(by_key[key].steps):
+            raise InputError(f"{name} has {len(by_key[key].steps)} steps and {len(label.ratings)} ratings")
+        targets[key] = from_labels(label, neutral=neutral)
+    examples = []
+    unfinished = unlabelled = 0
+    for key, solution in by_key.items():
+        if solution.problem_id not in problem_of:
+            raise InputError(f"problem {solution.problem_id!r} has a solution but is not given")
+        if solution.finish != "stop":
+            unfinished += 1
+            continue
+        problem = problem_of[solution.problem_id]
+        if kind == "prm":
+            example = Example(problem, solution.steps, targets=targets.get(key, ()))
+            known = any(target is not None for target in example.targets)
+        else:
+            verdict = grade(problem, solution.answer)
+            example = Example(problem, solution.steps, outcome=float(verdict.correct))
+            known = verdict.value != "ungraded"
+        if known:
+            examples.append(example)
+        else:
+            unlabelled += 1
+    return Assembled(tuple(examples), unfinished, unlabelled)
+
+
+def from_labels(labels: StepLabels, *, neutral: Neutral = "right") -> tuple[float | None, ...]:
+    """Targets from recorded labels. What a 0 means depends on who rated: for people and oracles it is a neutral step,
+    for rollouts a step from which no continuation succeeded. A source that is not known raises InputError."""
+    if labels.source in SIGNED:
+        return from_signed(labels.ratings, neutral=neutral)
+    if labels.source in VALUES:
+        return labels.ratings
+    raise InputError(
+        f"it is not known how labels from {labels.source!r} are to be read",
+        remedy=f"known sources: {', '.join(sorted(SIGNED | VALUES))}",
+    )
