@@ -8,6 +8,7 @@ import torch
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from stepmark.cli.main import main
 from stepmark.cli.train import Train
 from stepmark.errors import InputError
 from stepmark.records import write
@@ -63,6 +64,15 @@ def test_records_become_a_model_that_scores(
     reward = LocalReward.load(records / kind)
     assert (reward.spec.kind, reward.spec.label_source) == (kind, source)
     assert len(asyncio.run(reward.score(Prefix(PROBLEMS[0], ("1", "2")))).scores) == 2
+
+
+def test_the_command_line_reaches_the_settings(records: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """And what is wrong with them is told with exit status 2, before anything is written."""
+    files = [f"--{name}={records / name}.jsonl" for name in ("problems", "solutions", "labels")]
+    where = [f"--base={records / 'base'}", f"--out={records / 'out'}"]
+    assert main(["train", "prm", *files, *where, "--marker", "<|none|>"]) == 2
+    assert "'<|none|>' is not one token" in capsys.readouterr().err
+    assert not (records / "out").exists()
 
 
 @pytest.mark.parametrize("kind", ["prm", "orm"])

@@ -85,6 +85,16 @@ def test_a_marker_is_one_known_token(tokenizer: PreTrainedTokenizerBase, marker:
         Encoder(tokenizer, Layout(100, marker=marker))
 
 
+def test_a_marker_is_never_the_token_for_unknown_words() -> None:
+    """Also where the tokenizer does not declare which one that is."""
+    backend = Tokenizer(models.WordLevel({"?": 0, "\n": 1, "yes": 2}, unk_token="?"))
+    silent = PreTrainedTokenizerFast(tokenizer_object=backend)
+    assert silent.encode("no", add_special_tokens=False) == [0]
+    assert single_token(silent, "yes") == 2
+    with pytest.raises(InputError, match="not one token"):
+        single_token(silent, "no")
+
+
 def test_a_label_keeps_its_space(tokenizer: PreTrainedTokenizerBase) -> None:
     assert tokenizer.convert_ids_to_tokens([single_token(tokenizer, " +")]) == [" +"]
     with pytest.raises(InputError, match="not one token"):

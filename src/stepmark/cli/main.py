@@ -14,6 +14,7 @@ from stepmark import __version__
 from stepmark.errors import BackendError, InputError
 
 VERBS = {
+    "train": "an outcome or process reward model from recorded solutions",
     "evaluate": "what a selection method gains on a pool of candidates",
 }
 """Each verb and what it does, in the order of the help. The verb `name` is the dataclass `Name` in `stepmark.cli.name`,
