@@ -1,41 +1,545 @@
-"""Whether two answers are equal."""
+"""Whether two trees of answers are equal. Symmetric: the caller puts each pair in one order.
 
-import re
-from collections.abc import Hashable, Sequence
-from fractions import Fraction
+Text decides nothing that mathematics can: trees are compared by what they mean. Lists are unordered unless they
+contain an ellipsis, tuples are ordered; a bare list equals a tuple of the same entries in the same order. A name
+before a value (`x = 3`, `f(t) = 2t`) may be left out; two names must be the same, but for the name of a function's
+argument. An inequality equals the interval of its solutions. Undecided parts make the whole undecided, unless another
+part differs.
+"""
 
-from stepmark.types import Problem, Verdict
+from collections.abc import Sequence
+from itertools import product
 
-_DECIMAL = re.compile(r"[+-]?(?:\d{1,1000}(?:\.\d{0,1000})?|\.\d{1,1000})")
-_FRACTION = re.compile(r"([+-]?)(?:\\[dt]?frac\{(\d{1,1000})\}\{(\d{1,1000})\}|(\d{1,1000})/(\d{1,1000}))")
-_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
+from stepmark.grading import algebra, matrices, numeric, scalars, sets
+from stepmark.grading.policy import Policy
+from stepmark.grading.scalars import Outcome
+from stepmark.grading.tree import EMPTY, Node, add, mul, negate, num, substitute, sym, symbols
 
-
-def grade(problem: Problem, answer: str | None) -> Verdict:
-    """The verdict on `answer`, the extracted answer of a finished solution. A solution without an answer has not solved
-    its problem: it is incorrect, with the reason "no answer"."""
-    return Verdict("incorrect", "no answer") if answer is None or not answer.strip() else equal(problem.gold, answer)
-
-
-def equal(a: str, b: str) -> Verdict:
-    """Whether two answers are equal; symmetric."""
-    if not a.strip() or not b.strip():
-        return Verdict("incorrect", "no answer")
-    same = _key(a) == _key(b)
-    return Verdict("correct", "equal after normalisation") if same else Verdict("incorrect", f"{a} is not {b}")
+MAX_ITEMS = 200
+MAX_SIGNS = 3
+_RELATIONAL = frozenset(("relation", "union", "intersect", "minus", "builder", "field"))
+_CONSTANT_LETTERS = frozenset(("c", "k", "C", "K", "\\lambda"))
 
 
-def classes(answers: Sequence[str | None]) -> list[int | None]:
-    """The equivalence class of each answer, numbered by first appearance; None for no answer."""
-    seen: dict[Hashable, int] = {}
-    return [None if answer is None else seen.setdefault(_key(answer), len(seen)) for answer in answers]
+def same(a: Node, b: Node, policy: Policy) -> Outcome:
+    """Whether two answers are equal."""
+    if a == b:
+        return Outcome(True, "the same once parsed")
+    heads = {a.head, b.head}
+    if "unread" in heads:
+        return _unread(a, b)
+    a, b = _spread(a), _spread(b)
+    heads = {a.head, b.head}
+    for kind, compare in _CASCADE:
+        if kind & heads:
+            outcome = compare(a, b, policy)
+            if outcome is not None:
+                return outcome
+    return scalars.same(a, b, policy)
 
 
-def _key(answer: str) -> Hashable:
-    text = answer.strip().strip("$").replace("\\$", "").replace("{,}", "").strip()
-    text = _THOUSANDS.sub("", text).rstrip(".")
-    if _DECIMAL.fullmatch(text):
-        return Fraction(text)
-    if (found := _FRACTION.fullmatch(text)) and int(found[3] or found[5]):
-        return Fraction(int(found[1] + (found[2] or found[4])), int(found[3] or found[5]))
-    return re.sub(r"\s+", " ", text).casefold()
+# signs and nesting
+
+
+def _spread(node: Node) -> Node:
+    """Both signs of ± written out, nested lists flattened, determinants and matrix arithmetic written out."""
+    if node.head in ("list", "set"):
+        items = [inner for item in node.args for inner in _items(_spread(item), node.head)]
+        if len(items) == 1 and node.head == "list":
+            return items[0]
+        return Node(node.head, tuple(items), node.leaf) if tuple(items) != node.args else node
+    if any(part.head == "pm" for part in node.walk()):
+        variants = _signed(node)
+        if variants:
+            return Node("list", tuple(dict.fromkeys(variants)), ",")
+    if node.head == "call" and node.leaf == "det":
+        return matrices.determinant(node.args[0]) or node
+    if node.head != "matrix" and matrices.is_matrix(node):
+        return matrices.value(node) or node
+    if node.head == "tuple" and node.leaf == "[]" and node.args[0].head in ("tuple", "set"):
+        return Node("list", node.args, ",")
+    return node
+
+
+def _items(node: Node, head: str) -> tuple[Node, ...]:
+    flatten = node.head == "list" and (head == "set" or not _records(node)) and node.leaf != ";"
+    return node.args if flatten else (node,)
+
+
+def _signed(node: Node) -> list[Node]:
+    """Every choice of signs: independent ones for several ±, opposite ones for ± with ∓."""
+    marks = [part for part in node.walk() if part.head == "pm"]
+    if len(marks) > MAX_SIGNS:
+        return []
+    coupled = len({part.leaf for part in marks}) > 1
+    choices = [(1,) * len(marks), (-1,) * len(marks)] if coupled else list(product((1, -1), repeat=len(marks)))
+    return [_choose(node, iter(choice)) for choice in choices]
+
+
+def _choose(node: Node, signs: "object") -> Node:
+    if node.head == "pm":
+        sign = next(signs) * (1 if node.leaf == "+" else -1)  # type: ignore[call-overload]
+        inner = _choose(node.args[0], signs)
+        return inner if sign > 0 else negate(inner)
+    if not node.args:
+        return node
+    return Node(node.head, tuple(_choose(arg, signs) for arg in node.args), node.leaf, node.places)
+
+
+# words
+
+
+def _unread(a: Node, b: Node) -> Outcome:
+    text_a, text_b = (node.words[0] if node.head == "unread" else node.leaf for node in (a, b))
+    if text_a and text_a == text_b:
+        return Outcome(True, "the same text")
+    reason = next(node.words[1] for node in (a, b) if node.head == "unread")
+    return Outcome(None, f"not understood: {reason}")
+
+
+def _texts(a: Node, b: Node, policy: Policy) -> Outcome:
+    if a.head != b.head:
+        text, other = (a, b) if a.head == "text" else (b, a)
+        lone = "".join(part.name for part in other.walk() if part.head in ("sym", "const"))
+        if other.head in ("sym", "mul", "const") and lone.casefold() == text.name:
+            return Outcome(True, "the same word")
+        if text.name.count(" ") > 4:
+            return Outcome(None, "not understood: a sentence")
+        return Outcome(False, "words against mathematics")
+    words_a, words_b = (_plain(node.name) for node in (a, b))
+    if words_a == words_b:
+        return Outcome(True, "the same words")
+    short, long = sorted((words_a, words_b), key=len)
+    if short in ("yes", "no", "true", "false") and long.split()[0] == short:
+        return Outcome(True, f"both say {short}")
+    if short.count(" ") >= 3:
+        return Outcome(None, "sentences that differ in their words")
+    return Outcome(False, "different words")
+
+
+def _plain(text: str) -> str:
+    return " ".join("".join(c if c.isalnum() or c in "+-" else " " for c in text.replace("-", " ")).split())
+
+
+# names
+
+
+def _records(node: Node) -> bool:
+    """A list of values under different names: `x = 1, y = 2`."""
+    if node.head != "list" or any(item.head != "define" for item in node.args):
+        return False
+    names = [item.args[0] for item in node.args]
+    return len(set(names)) == len(names) > 1 and not _indexed(names)
+
+
+def _indexed(names: Sequence[Node]) -> bool:
+    """`x_1, x_2`: solutions of one unknown, numbered."""
+    return all(name.head == "sym" and "_" in name.name for name in names) and len({name.name[0] for name in names}) == 1
+
+
+def _defined(a: Node, b: Node, policy: Policy) -> Outcome | None:
+    """Definitions against definitions, equations, lists of values, and bare values."""
+    if a.head != "define":
+        a, b = b, a
+    name, value = a.args
+    if b.head == "define":
+        return _two_definitions(a, b, policy)
+    if b.head == "equation":
+        return _equations(a, b, policy)
+    if name.head == "tuple" and value.head == "tuple" and len(name.args) == len(value.args):
+        record = Node("list", tuple(Node("define", pair) for pair in zip(name.args, value.args, strict=True)), ",")
+        if b.head == "list" and any(item.head == "define" for item in b.args):
+            return same(record, b, policy)
+    if b.head == "relation" or (b.head == "list" and any(item.head == "define" for item in b.args)):
+        return None
+    return same(value, b, policy)
+
+
+def _two_definitions(a: Node, b: Node, policy: Policy) -> Outcome:
+    (name_a, value_a), (name_b, value_b) = a.args, b.args
+    if name_a == name_b:
+        return same(value_a, value_b, policy)
+    head_a, head_b = _function(name_a), _function(name_b)
+    if head_a is not None and head_b is not None and head_a[0] == head_b[0] and len(head_a[1]) == len(head_b[1]):
+        return same(*_renamed(head_a[1], value_a, head_b[1], value_b), policy)
+    graph = {name for name in (name_a, name_b) if name == sym("y")}
+    if graph and (head_a is not None or head_b is not None):
+        return same(value_a, value_b, policy)
+    if name_a.head == name_b.head == "tuple":
+        if set(name_a.args) == set(name_b.args) and value_a.head == value_b.head == "tuple":
+            return same(_record(a), _record(b), policy)
+        return same(value_a, value_b, policy)
+    if name_a.head == "ratio" and name_b.head == "ratio":
+        return same(value_a, value_b, policy)
+    if _scalar(value_a) and _scalar(value_b):
+        outcome = _equations(a, b, policy)
+        if outcome.equal:
+            return outcome
+    if _plain_name(name_a) == _plain_name(name_b):
+        return same(value_a, value_b, policy)
+    return Outcome(False, "different names")
+
+
+def _record(node: Node) -> Node:
+    name, value = node.args
+    return Node("list", tuple(Node("define", pair) for pair in zip(name.args, value.args, strict=True)), ",")
+
+
+def _plain_name(name: Node) -> str:
+    """A name without accents, bars and shapes: |AB| and \\overline{AB} are AB."""
+    parts = [str(part.leaf).split(":")[-1].split(" ")[-1] for part in name.walk() if part.head in ("sym", "const")]
+    return "".join(sorted(parts)) if name.head in ("mul", "sym", "const") or name.leaf == "abs" else repr(name)
+
+
+def _function(name: Node) -> tuple[str, tuple[Node, ...]] | None:
+    """The letter and the argument symbols of a function's head, `f(x)` or `P(x, y)`."""
+    if name.head == "call" and name.name[0] in "fgh" and all(arg.head == "sym" for arg in name.args):
+        return name.name, name.args
+    if name.head == "mul" and len(name.args) == 2 and all(arg.head == "sym" for arg in name.args):
+        return name.args[0].name, (name.args[1],)
+    return None
+
+
+def _renamed(args_a: tuple[Node, ...], a: Node, args_b: tuple[Node, ...], b: Node) -> tuple[Node, Node]:
+    """Two bodies with common names for their arguments, and for one arbitrary constant (c, k, ...) each."""
+    for n, (x, y) in enumerate(zip(args_a, args_b, strict=True)):
+        a, b = substitute(a, x.name, sym(f"\\argument{n}")), substitute(b, y.name, sym(f"\\argument{n}"))
+    only_a, only_b = symbols(a) - symbols(b), symbols(b) - symbols(a)
+    if len(only_a) == len(only_b) == 1 and only_a | only_b <= _CONSTANT_LETTERS:
+        b = substitute(b, next(iter(only_b)), sym(next(iter(only_a))))
+    return a, b
+
+
+def _equations(a: Node, b: Node, policy: Policy) -> Outcome:
+    """Two equations: equal if the differences of their sides are proportional."""
+    if a.head not in ("equation", "define") or b.head not in ("equation", "define"):
+        return Outcome(False, "an equation against something else")
+    x, y = (add(node.args[0], negate(node.args[1])) for node in (a, b))
+    if not (_scalar(x.args[0]) and _scalar(x.args[1]) and _scalar(y.args[0]) and _scalar(y.args[1])):
+        pairs = zip(a.args, b.args, strict=True)
+        return _all([same(p, q, policy) for p, q in pairs])
+    try:
+        (top_x, _), (top_y, _) = algebra.normal(x), algebra.normal(y)
+        if top_x and top_y:
+            quotients = {top_x[mono] / top_y[mono] if mono in top_y else None for mono in top_x}
+            if len(top_x) == len(top_y) and len(quotients) == 1 and None not in quotients:
+                return Outcome(True, "the same equation but for a factor")
+    except (algebra.TooBig, algebra.Undefined) as error:
+        return Outcome(None, str(error))
+    if numeric.proportional(x, y) is not None:
+        return Outcome(True, "the same equation but for a factor")
+    return Outcome(False, "different equations")
+
+
+# collections
+
+
+def _collections(a: Node, b: Node, policy: Policy) -> Outcome | None:
+    if "list" not in (a.head, b.head) and "set" not in (a.head, b.head):
+        return None
+    if a.head not in ("list", "set"):
+        a, b = b, a
+    if b.head in _RELATIONAL or any(
+        item.head == "relation" for node in (a, b) for item in node.args if node.head == "list"
+    ):
+        return None
+    if b.head == "text" or EMPTY in (a, b):
+        return Outcome(False, "different sets")
+    if b.head in ("list", "set"):
+        named = _named_lists(a, b, policy)
+        if named is not None:
+            return named
+        ordered = (policy.ordered and a.head == b.head == "list") or any(item == sym("...") for item in a.args)
+        return _in_order(a.args, b.args, policy) if ordered else _any_order(_unique(a), _unique(b), policy)
+    if b.head == "tuple":
+        values = tuple(item.args[1] if item.head == "define" else item for item in a.args)
+        loose = b.leaf == "[]" and (len(b.args) > 2 or not sets.is_interval(b))
+        if loose and not _records(a):
+            return _any_order(_unique(Node(a.head, values)), b.args, policy)
+        if a.head == "set" or b.leaf != "()":
+            return Outcome(False, "a set or list against a tuple or interval")
+        return _in_order(values, b.args, policy)
+    if a.head == "set" and len(a.args) == 1:
+        return same(a.args[0], b, policy)
+    entries = matrices.vector(b)
+    if entries is not None and a.head == "list":
+        return _in_order(a.args, entries, policy)
+    decimal_or_other = Outcome(False, f"{len(a.args)} values against one")
+    return decimal_or_other if b.head != "unread" else None
+
+
+def _named_lists(a: Node, b: Node, policy: Policy) -> Outcome | None:
+    """Lists in which values have names; None where neither has."""
+    defined_a, defined_b = (all(item.head == "define" for item in node.args) for node in (a, b))
+    if not (defined_a or defined_b):
+        return None
+    if defined_a and defined_b:
+        if not _records(a) or not _records(b):
+            indexed = [_indexed([item.args[0] for item in node.args]) for node in (a, b)]
+            if any(indexed) and not all(indexed):
+                return _any_order(_values(a), _values(b), policy)
+            return _any_order(a.args, b.args, policy)
+        by_name = {_plain_name(item.args[0]): item for item in b.args}
+        partners = [by_name.get(_plain_name(item.args[0])) for item in a.args]
+        if len(a.args) != len(b.args) or None in partners:
+            return _any_order(a.args, b.args, policy)
+        return _all([same(x, y, policy) for x, y in zip(a.args, partners, strict=True) if y is not None])
+    named, bare = (a, b) if defined_a else (b, a)
+    if _records(named):
+        if bare.head == "set" or any(item.head == "define" for item in bare.args):
+            return Outcome(False, "named values against a set")
+        return _in_order(_values(named), bare.args, policy)
+    return _any_order(_values(named), bare.args, policy)
+
+
+def _values(node: Node) -> tuple[Node, ...]:
+    return tuple(item.args[1] for item in node.args)
+
+
+def _unique(node: Node) -> tuple[Node, ...]:
+    """Entries without repetition: of sets, and of lists of tuples, which are sets of solutions."""
+    if node.head == "set" or all(item.head == "tuple" for item in node.args):
+        return tuple(dict.fromkeys(node.args))
+    return node.args
+
+
+def _in_order(a: Sequence[Node], b: Sequence[Node], policy: Policy) -> Outcome:
+    if len(a) != len(b):
+        return Outcome(False, f"{len(a)} entries against {len(b)}")
+    return _all([same(x, y, policy) for x, y in zip(a, b, strict=True)])
+
+
+def _any_order(a: Sequence[Node], b: Sequence[Node], policy: Policy) -> Outcome:
+    """Multisets of equal size: each entry has a partner of its own."""
+    if len(a) != len(b):
+        return Outcome(False, f"{len(a)} entries against {len(b)}")
+    if len(a) > MAX_ITEMS:
+        return Outcome(None, f"more than {MAX_ITEMS} entries")
+    rest, undecided = list(b), ""
+    for x in a:
+        for position, y in enumerate(rest):
+            outcome = same(*ordered(x, y), policy)
+            if outcome.equal:
+                del rest[position]
+                break
+            if outcome.equal is None:
+                undecided = outcome.reason
+        else:
+            return Outcome(None, undecided) if undecided else Outcome(False, "an entry without an equal")
+    return Outcome(True, "the same entries")
+
+
+def _all(outcomes: Sequence[Outcome]) -> Outcome:
+    for wanted in (False, None):
+        for outcome in outcomes:
+            if outcome.equal is wanted:
+                return outcome
+    return Outcome(True, outcomes[0].reason if len(outcomes) == 1 else "equal entry by entry")
+
+
+def ordered(a: Node, b: Node) -> tuple[Node, Node]:
+    """A pair in an order that does not depend on which came first."""
+    return (a, b) if repr(a) <= repr(b) else (b, a)
+
+
+# tuples, matrices, ratios, times, bases, congruences, sets
+
+
+def _tuples(a: Node, b: Node, policy: Policy) -> Outcome | None:
+    if a.head != "tuple":
+        a, b = b, a
+    if b.head == "tuple":
+        if len(a.args) != len(b.args):
+            return Outcome(False, f"{len(a.args)} entries against {len(b.args)}")
+        if len(a.args) == 2 and a.leaf != b.leaf:
+            return Outcome(False, "different brackets: open against closed ends")
+        return _in_order(a.args, b.args, policy)
+    if b.head in _RELATIONAL:
+        return None
+    entries = matrices.vector(b)
+    if entries is not None:
+        return _in_order(a.args, entries, policy)
+    return Outcome(False, f"{len(a.args)} entries against one value")
+
+
+def _matrices(a: Node, b: Node, policy: Policy) -> Outcome:
+    if a.head != b.head:
+        return Outcome(False, "a matrix against something else")
+    if [len(row.args) for row in a.args] != [len(row.args) for row in b.args]:
+        return Outcome(False, "matrices of different shapes")
+    pairs = [pair for r, s in zip(a.args, b.args, strict=True) for pair in zip(r.args, s.args, strict=True)]
+    return _all([same(x, y, policy) for x, y in pairs])
+
+
+def _ratios(a: Node, b: Node, policy: Policy) -> Outcome:
+    if a.head == b.head == "time":
+        return _times(a, b)
+    a, b = (_as_ratio(node) for node in (a, b))
+    if a.head != "ratio":
+        a, b = b, a
+    if b.head == "ratio":
+        if len(a.args) != len(b.args):
+            return Outcome(False, "ratios of different lengths")
+        crossed = [(mul(x, b.args[0]), mul(y, a.args[0])) for x, y in zip(a.args[1:], b.args[1:], strict=True)]
+        return _all([scalars.same(x, y, policy) for x, y in crossed if _scalar(x) and _scalar(y)])
+    if len(a.args) == 2 and _scalar(b):
+        return scalars.same(mul(b, a.args[1]), a.args[0], policy)
+    return Outcome(False, "a ratio against something else")
+
+
+def _as_ratio(node: Node) -> Node:
+    if node.head != "time" or node.words[2] != "00" or node.words[3]:
+        return node
+    return Node("ratio", (num(int(node.words[0])), num(int(node.words[1]))))
+
+
+def _times(a: Node, b: Node) -> Outcome:
+    if a.words[1:3] != b.words[1:3]:
+        return Outcome(False, "different times")
+    hours = [int(node.words[0]) for node in (a, b)]
+    halves = [node.words[3] for node in (a, b)]
+    if "" in halves:
+        afternoon = [
+            hour + 12 if half == "pm" and hour < 12 else hour for hour, half in zip(hours, halves, strict=True)
+        ]
+        equal = hours[0] == hours[1] or afternoon[0] == afternoon[1]
+    else:
+        equal = hours[0] % 12 == hours[1] % 12 and halves[0] == halves[1]
+    return Outcome(equal, "the same time" if equal else "different times")
+
+
+def _based(a: Node, b: Node, policy: Policy) -> Outcome:
+    if a.head != "based":
+        a, b = b, a
+    digits, base = a.words
+    if b.head == "based":
+        if a.words == b.words:
+            return Outcome(True, "the same numeral")
+        equal = policy.base == "value" and int(digits, int(base)) == int(b.words[0], int(b.words[1]))
+        return Outcome(equal, "the same value in another base" if equal else "different numerals")
+    value = algebra.rational(b) if _scalar(b) else None
+    if value == int(digits, int(base)) and (policy.base == "value" or base == "10"):
+        return Outcome(True, "the same value in base ten")
+    if b.head == "num" and b.places is None and str(b.value) == digits and policy.base == "digits":
+        return Outcome(True, "the same digits, the base left out")
+    return Outcome(False, f"a numeral in base {base} against one without")
+
+
+def _congruences(a: Node, b: Node, policy: Policy) -> Outcome:
+    if a.head != "mod":
+        a, b = b, a
+    inner_a, inner_b = a.args[0], b.args[0] if b.head == "mod" else b
+    if b.head != "mod":
+        return same(inner_a.args[1] if inner_a.head == "define" else inner_a, inner_b, policy)
+    modulus = same(a.args[1], b.args[1], policy)
+    if not modulus.equal:
+        return Outcome(modulus.equal, "different moduli")
+    m = algebra.rational(a.args[1])
+    x, y = (algebra.rational(inner.args[1] if inner.head == "define" else inner) for inner in (inner_a, inner_b))
+    if m and x is not None and y is not None:
+        return Outcome((x - y) % m == 0, "congruent" if (x - y) % m == 0 else "not congruent")
+    return same(inner_a, inner_b, policy)
+
+
+def _sets(a: Node, b: Node, policy: Policy) -> Outcome | None:
+    """Intervals, unions and inequalities as sets of real numbers; other relations side by side."""
+    x, y = (sets.solve(_as_union(node)) for node in (a, b))
+    if x is not None and y is not None:
+        if x.unknown is not None and y.unknown is not None and x.unknown != y.unknown:
+            return Outcome(False, "inequalities for different unknowns")
+        if len(x.pieces) != len(y.pieces):
+            return Outcome(False, "sets with different pieces")
+        outcomes = []
+        for p, q in zip(x.pieces, y.pieces, strict=True):
+            if (p.low_closed, p.high_closed) != (q.low_closed, q.high_closed):
+                return Outcome(False, "open against closed ends")
+            outcomes += [_end(p.low, q.low, policy), _end(p.high, q.high, policy)]
+        return _all(outcomes) if outcomes else Outcome(True, "both empty")
+    if a.head == b.head == "relation":
+        return _relations(a, b, policy)
+    if a.head == b.head and len(a.args) == len(b.args):
+        outcome = _in_order(a.args, b.args, policy)
+        return outcome if outcome.equal else Outcome(None, "sets that are not solved")
+    if a.head == b.head == "list":
+        return _any_order(a.args, b.args, policy)
+    if "field" in (a.head, b.head):
+        return Outcome(False, "different sets")
+    relational = [node.head in _RELATIONAL or node.head == "list" for node in (a, b)]
+    return Outcome(None, "a set that is not solved") if all(relational) else Outcome(False, "different kinds of answer")
+
+
+def _as_union(node: Node) -> Node:
+    if node.head == "list" and all(sets.is_interval(item) or item.head == "union" for item in node.args):
+        return Node("union", node.args)
+    return node
+
+
+def _end(a: Node, b: Node, policy: Policy) -> Outcome:
+    infinite = [numeric.constant(end) in (float("inf"), float("-inf")) for end in (a, b)]
+    if any(infinite):
+        equal = numeric.constant(a) == numeric.constant(b)
+        return Outcome(equal, "the same ends" if equal else "different ends")
+    return scalars.same(a, b, policy)
+
+
+_TURN = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
+
+
+def _relations(a: Node, b: Node, policy: Policy) -> Outcome:
+    if len(a.args) != len(b.args):
+        return Outcome(False, "different relations")
+    turned = Node("relation", tuple(reversed(b.args)), tuple(_TURN.get(op, op) for op in reversed(b.words)))
+    outcomes = [_in_order(a.args, other.args, policy) for other in (b, turned) if other.words == a.words]
+    for outcome in outcomes:
+        if outcome.equal:
+            return outcome
+    if (
+        len(a.args) == 2
+        and all(_scalar(side) for side in (*a.args, *b.args))
+        and all(n.words[0] in (*_TURN, "!=") for n in (a, b))
+    ):
+        (x, strict_x), (y, strict_y) = _one_sided(a), _one_sided(b)
+        factor = numeric.proportional(x, y)
+        equal = strict_x == strict_y and factor is not None and (factor > 0 or strict_x == "!=")
+        return Outcome(equal, "the same inequality but for a factor" if equal else "different inequalities")
+    return _all(outcomes) if outcomes else Outcome(False, "different relations")
+
+
+def _one_sided(node: Node) -> tuple[Node, str]:
+    """An inequality as (difference, `<` or `<=`), the difference on the smaller side."""
+    low, high, operator = node.args[0], node.args[1], node.words[0]
+    if operator in (">", ">="):
+        low, high, operator = high, low, _TURN[operator]
+    return add(low, negate(high)), operator
+
+
+def _scalar(node: Node) -> bool:
+    return node.head in (
+        "num",
+        "sym",
+        "const",
+        "add",
+        "mul",
+        "pow",
+        "call",
+        "percent",
+        "quantity",
+        "sum",
+        "prod",
+        "int",
+        "lim",
+    )
+
+
+_CASCADE = (
+    (frozenset(("define",)), _defined),
+    (frozenset(("list", "set")), _collections),
+    (frozenset(("text",)), _texts),
+    (frozenset(("based",)), _based),
+    (frozenset(("mod",)), _congruences),
+    (frozenset(("equation",)), _equations),
+    (frozenset(("tuple",)), _tuples),
+    (_RELATIONAL | {"list", "tuple"}, _sets),
+    (frozenset(("matrix",)), _matrices),
+    (frozenset(("ratio", "time")), _ratios),
+)

@@ -1,0 +1,295 @@
+"""The text of an answer to its tree: lists, named values, units, words. What `parse` does for one expression, this
+does for an answer.
+
+Beyond the heads of `tree`, an answer may be a `define` (a name and its value: `x = 3`, `f(t) = 2t`, `(p,q) = (3,2)`),
+an `equation` (two sides, neither a name), a `list` of these, a `time`, a `text` (plain words) or `unread` (neither
+words nor mathematics that we read; it equals only itself).
+"""
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+
+from stepmark.grading.lexer import ParseError, Token, lex, tidy
+from stepmark.grading.parse import Parser
+from stepmark.grading.tree import EMPTY, REALS, Node, num, substitute, sym, symbols
+
+_ONES = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+    "eighteen nineteen"
+)
+_TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
+_NUMBER_WORDS = dict(zip(_ONES.split(), range(20), strict=True)) | dict(
+    zip(_TENS.split(), range(20, 100, 10), strict=True)
+)
+_ORDINALS = dict(
+    zip(
+        ["first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth"],
+        range(1, 11),
+        strict=True,
+    )
+)
+_EMPTY_PHRASES = (
+    "no solution, no solutions, none, empty, empty set, the empty set, no real solution, no real solutions, "
+    "there is no solution, there are no solutions, no such number, no integer solutions"
+)
+_REAL_PHRASES = (
+    "all real numbers, all reals, real numbers, any real number, all real, every real number, "
+    "the set of all real numbers, the set of real numbers"
+)
+_PHRASES = {
+    **dict.fromkeys(_EMPTY_PHRASES.split(", "), EMPTY),
+    **dict.fromkeys(_REAL_PHRASES.split(", "), REALS),
+    **dict.fromkeys(("all integers", "any integer"), Node("field", (), "Z")),
+    **dict.fromkeys(("undefined", "dne", "does not exist"), Node("text", (), "does not exist")),
+    **dict.fromkeys(("infinitely many", "infinite", "infinitely many solutions"), Node("text", (), "infinitely many")),
+}
+_FILLERS = frozenset(
+    ("approximately", "about", "around", "roughly", "exactly", "approx", "only", "answer", "thus", "so", "is")
+)
+_CONDITION = frozenset(("where", "forall", "provided"))
+_TIME = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}))?\s*(?:([ap])\.?\s*m\.?|(noon|midnight))?", re.IGNORECASE | re.ASCII)
+_NUMERAL = re.compile(
+    r"\(?(-?[0-9A-Z]{1,60})\)?\s*(?:_\s*\{?\s*([0-9]{1,2}|[a-z]{3,8})\s*\}?|\(?\s*base\s*-?\s*([0-9]{1,2}|[a-z]{3,8})\s*\)?)"
+)
+_DETEX = re.compile(
+    r"\\(?:text|mbox|textbf|textrm|mathrm|textit|textnormal|operatorname|mathbf|boxed|fbox)\s*(?=\{)"
+    r"|\\[,;:!> ]|\\(?:left|right)(?![a-zA-Z])|[${}~]"
+)
+_LEFT = " \t\r\n,;*\"`'"
+_EDGE = _LEFT + "."
+_DECIMAL_COMMA = re.compile(r"\W*(?:0,[0-9]+|[0-9]+,(?:[0-9]{1,2}|[0-9]{4,}))\W*", re.ASCII)
+_LONGEST_TEXT = 4_000
+
+
+@lru_cache(maxsize=16384)
+def read(text: str, *, thousands: bool = True) -> Node:
+    """The tree of an answer. Never raises: text that is not understood is a `text` or `unread` leaf."""
+    stripped = text.lstrip(_LEFT).rstrip(_EDGE)
+    try:
+        special = _special(stripped)
+        if special is not None:
+            return special
+        tokens = lex(stripped, thousands=thousands)
+        return _answer(_trimmed(tokens))
+    except ParseError as error:
+        plain = words(stripped)
+        if "longer than" in str(error):
+            return Node("unread", (), (plain, str(error)))
+        letters_only = re.search(r"[0-9\\^_=<>+*/|]", _DETEX.sub(" ", tidy(stripped)[:_LONGEST_TEXT])) is None
+        return Node("text", (), plain) if letters_only and plain else Node("unread", (), (plain, str(error)))
+
+
+def alternatives(text: str) -> list[Node]:
+    """Further readings of an ambiguous answer: `1,200` as two numbers, `1,22` with a decimal comma."""
+    found = []
+    if "," in text and len(text) < _LONGEST_TEXT:
+        apart = read(text, thousands=False)
+        if apart != read(text):
+            found.append(apart)
+        if _DECIMAL_COMMA.fullmatch(text):
+            found.append(read(text.replace(",", ".")))
+    return found
+
+
+def words(text: str) -> str:
+    """Plain words, folded: without wrappers, punctuation at the ends, articles at the start, and double spaces."""
+    plain = re.sub(r"\s+", " ", _DETEX.sub(" ", text)).strip(_EDGE + "()").casefold()
+    return re.sub(r"^(?:the|an?) (?=\w)", "", plain)
+
+
+def _special(text: str) -> Node | None:
+    """Answers that are told by their outer look: times, numerals with a base."""
+    if len(text) > 80:
+        return None
+    if ":" in text:
+        plain = re.sub(r"\s*:\s*", ":", _DETEX.sub("", tidy(text))).strip()
+        if (clock := _TIME.fullmatch(plain)) is not None and int(clock[1]) <= 24 and int(clock[2]) < 60:
+            half = {"a": "am", "p": "pm", "n": "pm", "m": "am"}.get((clock[4] or clock[5] or "")[:1].lower(), "")
+            return Node("time", (), (str(int(clock[1])), clock[2], clock[3] or "00", half))
+    if "_" in text or "base" in text:
+        plain = re.sub(r"\\[,!]", "", re.sub(r"\\(?:text|mathrm)\s*\{([^{}]*)\}", r"\1", tidy(text).replace("$", "")))
+        if (numeral := _NUMERAL.fullmatch(plain.strip(" ."))) is not None:
+            base = numeral[2] or numeral[3]
+            n = _NUMBER_WORDS.get(base, 0) if base.isalpha() else int(base)
+            digits = re.sub(r"(?<![0-9A-Z])0+(?=.)", "", numeral[1])
+            if 2 <= n <= 36 and not digits.isalpha() and all(int(digit, 36) < n for digit in digits.lstrip("-")):
+                return Node("based", (), (digits, str(n)))
+    return None
+
+
+def _trimmed(tokens: list[Token]) -> list[Token]:
+    start, end = 0, len(tokens)
+    while end and tokens[end - 1].text in (".", ",", ";", ":", "..", "\\", '"', "'"):
+        end -= 1
+    while start < end and (
+        tokens[start].text in (":", ".", ",", '"', "\\", "approx", "therefore", "=")
+        or tokens[start].text.lower() in _FILLERS
+    ):
+        start += 1
+    if start == end:
+        raise ParseError("nothing to read")
+    return tokens[start:end]
+
+
+def _answer(tokens: list[Token]) -> Node:
+    if all(token.kind == "word" or token.text in ("-", "'", "!", ".") for token in tokens) and (
+        phrase := _phrase(tokens)
+    ):
+        return phrase
+    for position, token in enumerate(tokens):
+        if position and token.text in _CONDITION:
+            return _answer(_trimmed(tokens[:position]))
+    groups = _split(tokens, (";", "\\"))
+    if len(groups) > 1 and any(len(_split(group, (",",))) > 1 for group in groups):
+        parts = [_listed(group, ";") for group in groups]
+        inner = [Node("tuple", part.args, "()") if part.head == "list" and not _named(part) else part for part in parts]
+        return Node("list", tuple(inner), ";")
+    alternatives_ = _split(tokens, ("or",))
+    if len(alternatives_) > 1:
+        parts = [_listed(group, ",") for group in alternatives_]
+        if all(part.head == "list" and _named(part) for part in parts):
+            return Node("list", tuple(parts), ";")
+    return _listed(tokens, "or" if len(alternatives_) > 1 else ",")
+
+
+def _named(node: Node) -> bool:
+    names = [item.args[0] for item in node.args if item.head == "define"]
+    return len(names) == len(node.args) and len(set(names)) == len(names)
+
+
+def _listed(tokens: list[Token], separator: str) -> Node:
+    pieces = _split(tokens, (",", ";", "and", "or", "\\", "land", "lor", "wedge", "vee"))
+    items: list[Node] = []
+    for piece in pieces:
+        item = _item(piece)
+        if items and items[-1].head == "define" and item.head not in ("define", "equation", "relation", "quantifier"):
+            item = Node("define", (items[-1].args[0], item))
+        items.append(item)
+    bound = {symbol for item in items if item.head == "quantifier" for symbol in symbols(item.args[0])}
+    items = [item for item in items if item.head != "quantifier" or len(items) == 1]
+    if not items:
+        raise ParseError("only conditions")
+    for n, name in enumerate(sorted(bound)):
+        items = [substitute(item, name, sym(f"\\integer{n}")) for item in items]
+    if len(items) == 1:
+        only = items[0]
+        return only.args[1] if only.head == "quantifier" else only
+    return Node("list", tuple(items), separator)
+
+
+def _split(tokens: list[Token], separators: Sequence[str]) -> list[list[Token]]:
+    """The parts between separators outside all brackets; empty parts are dropped."""
+    parts: list[list[Token]] = [[]]
+    depth = 0
+    for token in tokens:
+        text = token.text
+        if token.kind in ("op", "cmd"):
+            if text in ("(", "[", "{", "lbrace", "begin", "langle", "lfloor", "lceil"):
+                depth += 1
+            elif text in (")", "]", "}", "rbrace", "rangle", "rfloor", "rceil") or text == "end":
+                depth -= 1
+        if depth <= 0 and text in separators and (token.kind != "cmd" or text != "and"):
+            parts.append([])
+        else:
+            parts[-1].append(token)
+    return [part for part in parts if part]
+
+
+def _item(tokens: list[Token]) -> Node:
+    tokens = _trimmed(tokens)
+    if all(token.kind == "word" or token.text in ("-", "'", ".") for token in tokens) and (phrase := _phrase(tokens)):
+        return phrase
+    for position, token in enumerate(tokens):
+        if token.text in ("pmod", "mod", "bmod") and position:
+            modulus = Parser(tokens[position + 1 :]).whole()
+            inner = tokens[:position]
+            while inner and inner[-1].text == "(":
+                inner, modulus = inner[:-1], Parser([*tokens[position + 1 :]][:-1]).whole()
+            return Node("mod", (_settled(Parser(inner).whole()), modulus))
+    return _settled(Parser(tokens).whole())
+
+
+def _phrase(tokens: list[Token]) -> Node | None:
+    """An answer of words only: a number in words, a known phrase, or text. None where the words are mathematics."""
+    text = " ".join(token.text for token in tokens)
+    folded = text.casefold().strip(" .!")
+    if folded in _PHRASES:
+        return _PHRASES[folded]
+    if (value := _number_in_words(folded)) is not None:
+        return num(value)
+    if len(tokens) == 1 and (len(folded) == 1 or folded in ("pi", "infinity", "inf", "infty")):
+        return None
+    if len(tokens) == 1 and text.isupper() and len(text) <= 3:
+        return None
+    if {"and", "or"} & {token.text for token in tokens}:
+        return None
+    return Node("text", (), words(text))
+
+
+def _number_in_words(text: str) -> int | None:
+    total = current = 0
+    parts = [part for part in re.split(r"[\s-]+", text) if part]
+    if len(parts) > 12 or not parts:
+        return None
+    for part in parts:
+        if part in _NUMBER_WORDS or (part in _ORDINALS and len(parts) < 3 and part != "second"):
+            value = _NUMBER_WORDS.get(part, _ORDINALS.get(part, 0))
+            current += value
+        elif part == "hundred" and current:
+            current *= 100
+        elif part in ("thousand", "million", "billion") and current:
+            total += current * {"thousand": 10**3, "million": 10**6, "billion": 10**9}[part]
+            current = 0
+        elif part != "and" or not current:
+            return None
+    return total + current
+
+
+def is_name(node: Node) -> bool:
+    """Whether a side of an equation names the asked quantity: `x`, `f(2)`, `AB`, `|AB|`, `\\frac{NO}{BO}`, `(p,q)`."""
+    match node.head:
+        case "sym":
+            return True
+        case "const":
+            return node.leaf in ("e", "i")
+        case "call":
+            known = node.leaf in ("sin", "cos", "tan", "abs", "prime", "det", "max", "min")
+            return all(map(is_name, node.args)) if known else node.name[0] in "fgh"
+        case "mul" | "tuple" | "ratio":
+            if (
+                node.head == "mul"
+                and len(node.args) == 2
+                and node.args[0].head == "sym"
+                and node.args[0].name in "PQRSWVTEFGHpqrsuvw"
+            ):
+                return True
+            return all(map(is_name, node.args))
+        case "pow":
+            return is_name(node.args[0]) and node.args[1] == num(-1)
+    return False
+
+
+def _settled(node: Node) -> Node:
+    """A relation of equalities as a definition, an equation, or the value at the end of a chain; others unchanged."""
+    if node.head != "relation":
+        return node
+    operators, sides = node.words, node.args
+    if operators == ("in",) and is_name(sides[0]):
+        return Node("quantifier", sides) if sides[1].head == "field" and sides[1] != REALS else sides[1]
+    if not set(operators) <= {"=", "~", "=="}:
+        return node
+    if "~" in operators and operators != ("~",):
+        sides = sides[: operators.index("~") + 1] if operators[0] != "~" else sides[:2]
+    elif operators == ("~",) and not is_name(sides[0]):
+        return sides[0]
+    if len(sides) == 1:
+        return sides[0]
+    if is_name(sides[0]):
+        return Node("define", (sides[0], sides[-1]))
+    if is_name(sides[-1]):
+        return Node("define", (sides[-1], sides[-2]))
+    values = [side for side in sides if not is_name(side)]
+    if len(values) < len(sides) or not any(symbols(side) for side in sides):
+        return sides[-1]
+    return Node("equation", (sides[0], sides[-1]))

@@ -1,0 +1,149 @@
+"""The grader's front: texts in, verdicts out, by a cascade that ends at the first step that decides.
+
+1. the same text, or two plain integers; 2. both parsed, compared by meaning (`compare`); 3. other readings of what is
+ambiguous (`1,200` as a pair). Verdicts are cached by pair. Texts of any length and content may come: sizes are bounded
+before anything is evaluated, and no exception leaves these functions.
+"""
+
+import re
+from collections.abc import Hashable, Sequence
+from functools import lru_cache
+
+from stepmark.grading import algebra, choices, numeric
+from stepmark.grading.compare import ordered, same
+from stepmark.grading.forms import alternatives, read
+from stepmark.grading.policy import DEFAULT, Policy
+from stepmark.grading.requirements import unmet
+from stepmark.grading.scalars import Outcome
+from stepmark.types import Problem, Verdict
+
+_INTEGER = re.compile(r"[+-]?[0-9]{1,300}(?:\.0{1,9})?")
+_CACHED_LENGTH = 500
+
+
+def grade(problem: Problem, answer: str | None, policy: Policy = DEFAULT) -> Verdict:
+    """The verdict on the extracted answer of a finished solution.
+
+    A solution without an answer has not solved its problem: None and blank text are incorrect, with the reason "no
+    answer". Ungraded is kept for answers that are there and cannot be judged; a truncated or lost solution has no
+    verdict at all, and whoever calls must not ask for one. If the question lists options (A), (B), ..., a letter and
+    the text of its option are equal. The policy's demands on form are made of the answer, with the gold answer as the
+    model.
+    """
+    if answer is None or not answer.strip():
+        return Verdict("incorrect", "no answer")
+    verdict = equal(problem.gold, answer, policy)
+    if not verdict.correct:
+        by_choice = choices.translate(problem.question, problem.gold, answer)
+        if by_choice is not None:
+            verdict = equal(*by_choice, policy)
+    if verdict.correct and policy != DEFAULT and (demand := unmet(problem.gold, answer, policy)) is not None:
+        return Verdict("incorrect", demand)
+    return verdict
+
+
+def equal(a: str, b: str, policy: Policy = DEFAULT) -> Verdict:
+    """Whether two answers are equal: correct, incorrect, or ungraded where that cannot be decided. Symmetric."""
+    a, b = a.strip(), b.strip()
+    if not a or not b:
+        return Verdict("incorrect", "no answer")
+    if a == b:
+        return Verdict("correct", "the same text")
+    if _INTEGER.fullmatch(a) and _INTEGER.fullmatch(b):
+        return (
+            _SAME_NUMBER
+            if int(a.partition(".")[0]) == int(b.partition(".")[0])
+            else Verdict("incorrect", f"{_short(a)} is not {_short(b)}")
+        )
+    if b < a:
+        a, b = b, a
+    if len(a) > _CACHED_LENGTH or len(b) > _CACHED_LENGTH:
+        return _equal.__wrapped__(a, b, policy)
+    return _equal(a, b, policy)
+
+
+_SAME_NUMBER = Verdict("correct", "the same number")
+
+
+@lru_cache(maxsize=1 << 16)
+def _equal(a: str, b: str, policy: Policy) -> Verdict:
+    try:
+        outcome = _outcome(a, b, policy)
+    except (RecursionError, MemoryError) as error:
+        return Verdict("ungraded", f"{type(error).__name__}: too deep or too large")
+    if outcome.equal is None:
+        return Verdict("ungraded", outcome.reason)
+    if outcome.equal:
+        return Verdict("correct", outcome.reason)
+    return Verdict("incorrect", f"{_short(a)} is not {_short(b)}: {outcome.reason}")
+
+
+def _outcome(a: str, b: str, policy: Policy) -> Outcome:
+    outcome = same(*ordered(read(a), read(b)), policy)
+    if outcome.equal:
+        return outcome
+    if (letters := choices.letters(a, b)) is not None:
+        return Outcome(letters, "the same choice" if letters else "different choices")
+    for reading in alternatives(a):
+        if (other := same(*ordered(reading, read(b)), policy)).equal:
+            return other
+    for reading in alternatives(b):
+        if (other := same(*ordered(read(a), reading), policy)).equal:
+            return other
+    return outcome
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def classes(answers: Sequence[str | None], policy: Policy = DEFAULT) -> list[int | None]:
+    """The equivalence class of each answer, numbered by first appearance; None for no answer (None or blank).
+
+    Two answers share a class when `equal` accepts them; an ungraded pair does not. Where tolerance makes equality
+    intransitive (1/3, 0.3333, 0.33333), an answer joins the first class whose first member it equals.
+    """
+    by_text: dict[str, int] = {}
+    by_key: dict[Hashable, int] = {}
+    members: list[tuple[str, bool, float | None]] = []
+    result: list[int | None] = []
+    for answer in answers:
+        text = None if answer is None else answer.strip()
+        if not text:
+            result.append(None)
+            continue
+        if text not in by_text:
+            by_text[text] = _class(text, by_key, members, policy)
+        result.append(by_text[text])
+    return result
+
+
+def _class(
+    text: str, by_key: dict[Hashable, int], members: list[tuple[str, bool, float | None]], policy: Policy
+) -> int:
+    if _INTEGER.fullmatch(text):
+        key: Hashable = int(text.partition(".")[0])
+        exact, size = True, float(key) if len(text) < 300 else None  # type: ignore[arg-type]
+    else:
+        node = read(text)
+        value = algebra.rational(node) if node.head in ("num", "mul", "pow", "add") else None
+        key = node if value is None else int(value) if value.denominator == 1 else value
+        exact = value is not None and node.head == "num" and node.places is None and "," not in text
+        size = numeric.constant(node) if node.head in ("num", "mul", "pow", "add", "const") else None
+    if key in by_key:
+        return by_key[key]
+    for index, (other, other_exact, other_size) in enumerate(members):
+        if exact and other_exact:
+            continue
+        if size is not None and other_size is not None and "%" not in text + other and not _near(size, other_size):
+            continue
+        if equal(other, text, policy).correct:
+            by_key[key] = index
+            return index
+    by_key[key] = len(members)
+    members.append((text, exact, size))
+    return len(members) - 1
+
+
+def _near(a: float, b: float) -> bool:
+    return abs(a - b) <= 1e-2 * max(abs(a), abs(b))
