@@ -12,13 +12,14 @@ Where this departs from the paper, or the paper is silent:
 """
 
 import asyncio
-import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from stepmark.errors import InputError
 from stepmark.grading import extract, grade
 from stepmark.policies.base import Policy
+from stepmark.policies.draw import seed_of
+from stepmark.records import Job, Run, complete
 from stepmark.steps import join
 from stepmark.types import Completion, Cost, Prefix, Problem, Sampling, Solution, StepLabels
 
@@ -54,6 +55,28 @@ class RolloutLabels:
     """steps of the solution"""
     outcomes_S: tuple[str, ...]
     cost: Cost
+
+
+async def label(
+    run: Run,
+    pool: Sequence[tuple[Problem, Sequence[Solution]]],
+    policy: Policy,
+    settings: Rollout,
+    *,
+    title: str = "rollouts",
+) -> list[tuple[RolloutLabels, ...]]:
+    """The labels of the `distinct` solutions of each problem, in the run's record file `rollouts`; what is on record is
+    not rolled out again."""
+
+    def job(problem: Problem, solutions: Sequence[Solution]) -> Job[RolloutLabels]:
+        return Job(
+            tuple((problem.id, solution.index) for solution in solutions),
+            lambda: roll_out(problem, solutions, policy, settings),
+        )
+
+    jobs = [job(problem, distinct(solutions)) for problem, solutions in pool]
+    flat = iter(await complete(run, "rollouts", RolloutLabels, jobs, title=title))
+    return [tuple(next(flat) for _ in one.keys) for one in jobs]
 
 
 async def roll_out(
@@ -100,9 +123,11 @@ async def roll_out(
 
 async def _continue(problem: Problem, steps: Sequence[str], policy: Policy, settings: Rollout) -> tuple[str, Cost]:
     """The outcomes of the continuations of one prefix, and what they cost."""
-    place = hashlib.sha256(repr((settings.seed, problem.id, tuple(steps))).encode()).digest()
-    seed = int.from_bytes(place[:8]) >> 1
-    sampling = Sampling(temperature=settings.temperature, max_tokens=settings.max_tokens, seed=seed)
+    sampling = Sampling(
+        temperature=settings.temperature,
+        max_tokens=settings.max_tokens,
+        seed=seed_of(settings.seed, problem, steps),
+    )
     drawn = await policy.sample(Prefix(problem, tuple(steps), None), settings.rollouts, sampling)
     return (
         "".join(_outcome(problem, steps, completion) for completion in drawn),

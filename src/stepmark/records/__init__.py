@@ -2,12 +2,15 @@
 
 from stepmark.records.files import Writer, digest, json_lines, read, replacing, write
 from stepmark.records.run import Manifest, Opening, Run, read_manifest
+from stepmark.records.stage import Job, complete
 
 __all__ = [
+    "Job",
     "Manifest",
     "Opening",
     "Run",
     "Writer",
+    "complete",
     "digest",
     "json_lines",
     "read",

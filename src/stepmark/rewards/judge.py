@@ -1,0 +1,28 @@
+"""The scores of recorded solutions, on record."""
+
+from collections.abc import Sequence
+
+from stepmark.records import Job, Run, complete
+from stepmark.rewards.base import RewardModel
+from stepmark.types import Prefix, Problem, Solution, SolutionScores
+
+Pool = Sequence[tuple[Problem, Sequence[Solution]]]
+
+
+async def judge(
+    run: Run, pool: Pool, reward: RewardModel, *, name: str = "scores", title: str = "scores"
+) -> list[tuple[SolutionScores | None, ...]]:
+    """The step scores of every finished solution, by problem, in the run's record file `name`; None for an unfinished
+    one, which nothing may choose. Errors as `RewardModel.score`."""
+
+    def job(problem: Problem, solution: Solution) -> Job[SolutionScores]:
+        async def work() -> list[SolutionScores]:
+            scores = await reward.score(Prefix(problem, solution.steps, None))
+            return [SolutionScores(problem.id, solution.index, scores.scores, scores.cost)]
+
+        return Job(((problem.id, solution.index),), work)
+
+    finished = [(problem, s) for problem, solutions in pool for s in solutions if s.finish == "stop" and s.steps]
+    flat = await complete(run, name, SolutionScores, [job(*one) for one in finished], title=title, at_once=2048)
+    found = {(one.problem_id, one.index): one for one in flat}
+    return [tuple(found.get((problem.id, s.index)) for s in solutions) for problem, solutions in pool]
