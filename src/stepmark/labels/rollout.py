@@ -62,8 +62,6 @@ async def label(
     pool: Sequence[tuple[Problem, Sequence[Solution]]],
     policy: Policy,
     settings: Rollout,
-    *,
-    title: str = "rollouts",
 ) -> list[tuple[RolloutLabels, ...]]:
     """The labels of the `distinct` solutions of each problem, in the run's record file `rollouts`; what is on record is
     not rolled out again."""
@@ -75,7 +73,7 @@ async def label(
         )
 
     jobs = [job(problem, distinct(solutions)) for problem, solutions in pool]
-    flat = iter(await complete(run, "rollouts", RolloutLabels, jobs, title=title))
+    flat = iter(await complete(run, "rollouts", RolloutLabels, jobs, title="rollouts"))
     return [tuple(next(flat) for _ in one.keys) for one in jobs]
 
 

@@ -28,9 +28,9 @@ def solution(problem: Problem, index: int, completion: Completion) -> Solution:
 
 
 async def draw(
-    run: Run, problems: Sequence[Problem], policy: Policy, n: int, sampling: Sampling, *, title: str = "solutions"
+    run: Run, problems: Sequence[Problem], policy: Policy, n: int, sampling: Sampling, *, name: str = "solutions"
 ) -> list[tuple[Solution, ...]]:
-    """n solutions of each problem, in the problems' order, in the run's record file `solutions`. What is on record is
+    """n solutions of each problem, in the problems' order, in the run's record file `name`. What is on record is
     not drawn again. Raises InputError where two problems share an id: their solutions could not be told apart."""
     if len({problem.id for problem in problems}) < len(problems):
         raise InputError("two problems have the same id", remedy="ids name the records; make them unique")
@@ -42,5 +42,5 @@ async def draw(
 
         return Job(tuple((problem.id, index) for index in range(n)), work)
 
-    flat = await complete(run, "solutions", Solution, [job(problem) for problem in problems], title=title)
+    flat = await complete(run, name, Solution, [job(problem) for problem in problems], title=name)
     return [tuple(flat[n * p : n * (p + 1)]) for p in range(len(problems))]

@@ -10,7 +10,7 @@ Pool = Sequence[tuple[Problem, Sequence[Solution]]]
 
 
 async def judge(
-    run: Run, pool: Pool, reward: RewardModel, *, name: str = "scores", title: str = "scores"
+    run: Run, pool: Pool, reward: RewardModel, *, name: str = "scores"
 ) -> list[tuple[SolutionScores | None, ...]]:
     """The step scores of every finished solution, by problem, in the run's record file `name`; None for an unfinished
     one, which nothing may choose. Errors as `RewardModel.score`."""
@@ -23,6 +23,6 @@ async def judge(
         return Job(((problem.id, solution.index),), work)
 
     finished = [(problem, s) for problem, solutions in pool for s in solutions if s.finish == "stop" and s.steps]
-    flat = await complete(run, name, SolutionScores, [job(*one) for one in finished], title=title, at_once=2048)
+    flat = await complete(run, name, SolutionScores, [job(*one) for one in finished], title=name, at_once=2048)
     found = {(one.problem_id, one.index): one for one in flat}
     return [tuple(found.get((problem.id, s.index)) for s in solutions) for problem, solutions in pool]
