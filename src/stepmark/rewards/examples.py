@@ -124,7 +124,7 @@ def single_token(tokenizer: PreTrainedTokenizerBase, text: str) -> int:
     """The id of a text that must be one known token of the tokenizer: a marker, a label. Raises `InputError`."""
     ids: list[int] = tokenizer.encode(text, add_special_tokens=False)
     # decoded again, lest it be the token for unknown words, which a tokenizer need not declare
-    if len(ids) != 1 or tokenizer.decode(ids, skip_special_tokens=False).strip() != text.strip():
+    if len(ids) != 1 or str(tokenizer.decode(ids)).strip() != text.strip():
         raise InputError(
             f"{text!r} is not one token of the tokenizer but {tokenizer.convert_ids_to_tokens(ids)}",
             remedy="choose a text that is one token, or add it to the tokenizer and the model",
