@@ -140,7 +140,7 @@ def _cleared(top: Poly, bottom: Poly) -> Ratio:
         ((mono, c),) = bottom.items()
         if c != 1 or mono:
             inverse = frozenset((atom, -n) for atom, n in mono)
-            return _times(top, {inverse: 1 / c}), _ONE
+            return _times(top, _collected({inverse: 1 / c})), _ONE
     return top, bottom
 
 

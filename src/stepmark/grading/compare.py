@@ -13,7 +13,7 @@ from itertools import product
 from stepmark.grading import algebra, matrices, numeric, scalars, sets
 from stepmark.grading.policy import Policy
 from stepmark.grading.scalars import Outcome
-from stepmark.grading.tree import EMPTY, Node, add, mul, negate, num, substitute, sym, symbols
+from stepmark.grading.tree import EMPTY, Node, add, mul, negate, num, substitute, sym, symbols, unknown_function
 
 MAX_ITEMS = 200
 MAX_SIGNS = 3
@@ -157,9 +157,9 @@ def _defined(a: Node, b: Node, policy: Policy) -> Outcome | None:
 
 def _two_definitions(a: Node, b: Node, policy: Policy) -> Outcome:
     (name_a, value_a), (name_b, value_b) = a.args, b.args
-    if name_a == name_b:
-        return same(value_a, value_b, policy)
     head_a, head_b = _function(name_a), _function(name_b)
+    if name_a == name_b and head_a is None:
+        return same(value_a, value_b, policy)
     if head_a is not None and head_b is not None and head_a[0] == head_b[0] and len(head_a[1]) == len(head_b[1]):
         return same(*_renamed(head_a[1], value_a, head_b[1], value_b), policy)
     graph = {name for name in (name_a, name_b) if name == sym("y")}
@@ -193,7 +193,7 @@ def _plain_name(name: Node) -> str:
 
 def _function(name: Node) -> tuple[str, tuple[Node, ...]] | None:
     """The letter and the argument symbols of a function's head, `f(x)` or `P(x, y)`."""
-    if name.head == "call" and name.name[0] in "fgh" and all(arg.head == "sym" for arg in name.args):
+    if name.head == "call" and unknown_function(name.name) and all(arg.head == "sym" for arg in name.args):
         return name.name, name.args
     if name.head == "mul" and len(name.args) == 2 and all(arg.head == "sym" for arg in name.args):
         return name.args[0].name, (name.args[1],)
@@ -457,7 +457,7 @@ def _sets(a: Node, b: Node, policy: Policy) -> Outcome | None:
         return _all(outcomes) if outcomes else Outcome(True, "both empty")
     if a.head == b.head == "relation":
         return _relations(a, b, policy)
-    if a.head == b.head and len(a.args) == len(b.args):
+    if a.head == b.head and a.leaf == b.leaf and len(a.args) == len(b.args) > 0:
         outcome = _in_order(a.args, b.args, policy)
         return outcome if outcome.equal else Outcome(None, "sets that are not solved")
     if a.head == b.head == "list":

@@ -14,8 +14,9 @@ from stepmark.grading.forms import read
 
 Rule = Literal["marked", "whole", "guessed"]
 
-_BOX = re.compile(r"\\(?:boxed|fbox)(?![a-zA-Z])\s*(\{|[0-9A-Za-z])?")
-_BRACE = re.compile(r"\\?[{}]")
+_BOX = re.compile(r"\\(?:boxed|fbox)(?![a-zA-Z])(?:\s{0,9}\{)?")
+_SHORT_BOX = re.compile(r"\s?(?:[0-9.]{1,99}|[A-Za-z](?![a-zA-Z]))")
+_BRACE = re.compile(r"\\\\|\\?[{}]")
 _GAP_NOISE = re.compile(r"[${}\s;~]|\\[()\[\]{},;:! ]|\\(?:q?quad|text|mathrm|textbf|mbox)(?![a-z])|\*\*")
 _GAP_HEAD = re.compile(r"[A-Za-z](?:_\{?\w+\}?)?(?:\([a-z0-9]\))?\s*=")
 _AFTER_BOX = re.compile(r"(?:\$|\\\)|\s)*(?:\\?%|(?:percent|pct|percentage)\b)")
@@ -25,13 +26,13 @@ _NOT_JOINED = frozenset(
 _CHAT = re.compile(r"<\|[a-z_]+\|>|</?s>")
 _HASHES = re.compile(r"(?:^|\n)[ \t]*####[ \t]*([^\n]+)")
 _LINE = re.compile(
-    r"(?:^|\n)[ \t>*_]*(?:#+[ \t]*(?:the[ \t]+)?(?:final[ \t]+)?answer\b[ \t*_]*:?[ \t*_]*"
-    r"|(?:the[ \t]+)?(?:final[ \t]+)?answer[ \t*_]*:[ \t*_]*|A:[ \t]*)\n*[ \t]*(?P<rest>\S[^\n]*(?:\n[^\n]+\\\])?)"
+    r"(?:^|\n)[ \t>*_]{0,9}(?:#{1,9}[ \t]*(?:the[ \t]+)?(?:final[ \t]+)?answer\b[ \t*_]{0,9}:?[ \t*_]{0,9}"
+    r"|(?:the[ \t]+)?(?:final[ \t]+)?answer[ \t*_]{0,9}:[ \t*_]{0,9}|A:)[ \t]{0,9}\n{0,9}[ \t]{0,9}(?P<rest>\S[^\n]*(?:\n[^\n]+\\\])?)"
     r"|\b(?:final[ \t]+)?answer:[ \t]*(?P<inline>\S[^\n]*)"
     r"|\banswer[ \t]+is(?:[ \t]+(?:thus|therefore|simply|then))?[ \t]*:?\s*(?P<sentence>\S[^\n]*(?:\n[^\n]+\\\])?)",
     re.IGNORECASE,
 )
-_MATH = re.compile(r"\$\$(.+?)\$\$|(?<!\\)\$([^$\n]+?)(?<!\\)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
+_MATH = re.compile(r"\$\$(.{1,999}?)\$\$|(?<!\\)\$([^$\n]{1,999}?)(?<!\\)\$|\\\((.{1,999}?)\\\)|\\\[(.{1,999}?)\\\]", re.DOTALL)
 _FINAL = re.compile(r"[Ff]inal answer is:?\s*(?=\S)")
 _STOP = re.compile(r"\.(?=[\s*]|$)|\n|,? (?:because|since|which|as|so|I hope)\b")
 _NUMBER = re.compile(
@@ -88,39 +89,37 @@ def _values(text: str) -> list[str]:
 
 
 def _boxed(text: str) -> str | None:
-    found = ((match.start(), _content(text, match)) for match in _BOX.finditer(text))
-    boxes = [(start, *content) for start, content in found if content is not None]
+    boxes = _boxes(text)
     if not boxes:
         return None
     start, end, last = boxes[-1]
     contents = [last + " percent" if "%" not in last and _AFTER_BOX.match(text, end) else last]
     for earlier_start, earlier_end, content in reversed(boxes[:-1]):
-        if earlier_end > start or not _joined(text[earlier_end:start], touching=True):
+        if earlier_end > start or not _joined(text[earlier_end:start]):
             break
         contents.append(content)
         start = earlier_start
-    return ", ".join(dict.fromkeys(reversed(contents))) or None
+    return ", ".join(dict.fromkeys(reversed(contents)))
 
 
-def _content(text: str, found: re.Match[str]) -> tuple[int, str] | None:
-    """Where a box ends, and what stands in it; None where it is empty or never closed."""
-    if found[1] is None:
-        return None
-    if found[1] != "{":
-        number = re.compile(r"[0-9.]+|[A-Za-z]").match(text, found.start(1))
-        return (number.end(), number[0]) if number else None
-    depth = 0
-    for brace in _BRACE.finditer(text, found.start(1)):
-        if brace[0][0] == "\\" and text[brace.start() - 1] != "\\":
-            continue
-        depth += 1 if brace[0][-1] == "{" else -1
-        if depth == 0:
-            content = text[found.end() : brace.start()].strip()
-            return (brace.end(), content) if content else None
-    return None
+def _boxes(text: str) -> list[tuple[int, int, str]]:
+    """Where each box begins and ends, and what stands in it; boxes that are empty or never closed are left out."""
+    marks = {found.end(): found.start() for found in _BOX.finditer(text)}
+    if not marks:
+        return []
+    boxes, open_braces = [], list[int]()
+    for brace in _BRACE.finditer(text):
+        if brace[0] == "{":
+            open_braces.append(brace.end())
+        elif brace[0] == "}" and open_braces and (inside := open_braces.pop()) in marks:
+            boxes.append((marks[inside], brace.end(), text[inside : brace.start()].strip()))
+    for end, start in marks.items():
+        if text[end - 1] != "{" and (short := _SHORT_BOX.match(text, end)) is not None:
+            boxes.append((start, short.end(), short[0].strip()))
+    return sorted(box for box in boxes if box[2])
 
 
-def _joined(gap: str, *, touching: bool) -> bool:
+def _joined(gap: str) -> bool:
     """Whether what stands between two boxes makes them one answer: nothing, or a few words with "and", "or" or a
     comma."""
     if len(gap) > 60 or "\n\n" in gap:
@@ -128,7 +127,7 @@ def _joined(gap: str, *, touching: bool) -> bool:
     plain = _GAP_HEAD.sub(" ", _GAP_NOISE.sub(" ", gap)).strip()
     words = re.findall(r"[A-Za-z]+", plain.casefold())
     if not plain:
-        return touching
+        return True
     if "." in plain or "=" in plain or len(words) > 5 or _NOT_JOINED & set(words):
         return False
     return "," in plain or bool({"and", "or"} & set(words)) if words else set(plain) <= set(", ")

@@ -12,7 +12,8 @@ from functools import lru_cache
 
 from stepmark.grading.lexer import ParseError, Token, lex, tidy
 from stepmark.grading.parse import Parser
-from stepmark.grading.tree import EMPTY, REALS, Node, num, substitute, sym, symbols
+from stepmark.grading.tree import EMPTY, REALS, Node, add, depth, mul, num, substitute, sym, symbols, unknown_function
+from stepmark.grading.units import unit_of
 
 _ONES = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
@@ -48,6 +49,7 @@ _FILLERS = frozenset(
     ("approximately", "about", "around", "roughly", "exactly", "approx", "only", "answer", "thus", "so", "is")
 )
 _CONDITION = frozenset(("where", "forall", "provided"))
+_YES_NO = re.compile(r"(?:\\text\s*\{)?\s*(?:yes|no)\s*[,.;]", re.IGNORECASE)
 _TIME = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}))?\s*(?:([ap])\.?\s*m\.?|(noon|midnight))?", re.IGNORECASE | re.ASCII)
 _NUMERAL = re.compile(
     r"\(?(-?[0-9A-Z]{1,60})\)?\s*(?:_\s*\{?\s*([0-9]{1,2}|[a-z]{3,8})\s*\}?|\(?\s*base\s*-?\s*([0-9]{1,2}|[a-z]{3,8})\s*\)?)"
@@ -58,8 +60,9 @@ _DETEX = re.compile(
 )
 _LEFT = " \t\r\n,;*\"`'"
 _EDGE = _LEFT + "."
-_DECIMAL_COMMA = re.compile(r"\W*(?:0,[0-9]+|[0-9]+,(?:[0-9]{1,2}|[0-9]{4,}))\W*", re.ASCII)
+_DECIMAL_COMMA = re.compile(r"[\s$+-]*(?:0,[0-9]+|[0-9]+,(?:[0-9]{1,2}|[0-9]{4,}))[\s$.]*", re.ASCII)
 _LONGEST_TEXT = 4_000
+_DEEPEST = 60
 
 
 @lru_cache(maxsize=16384)
@@ -71,9 +74,12 @@ def read(text: str, *, thousands: bool = True) -> Node:
         if special is not None:
             return special
         tokens = lex(stripped, thousands=thousands)
-        return _answer(_trimmed(tokens))
-    except ParseError as error:
-        plain = words(stripped)
+        tree = _answer(_trimmed(tokens))
+        if depth(tree) > _DEEPEST:
+            raise ParseError("nested too deeply")
+        return tree
+    except (ParseError, RecursionError) as error:
+        plain = words(stripped) if len(stripped) <= _LONGEST_TEXT else stripped
         if "longer than" in str(error):
             return Node("unread", (), (plain, str(error)))
         letters_only = re.search(r"[0-9\\^_=<>+*/|]", _DETEX.sub(" ", tidy(stripped)[:_LONGEST_TEXT])) is None
@@ -102,6 +108,8 @@ def _special(text: str) -> Node | None:
     """Answers that are told by their outer look: times, numerals with a base."""
     if len(text) > 80:
         return None
+    if _YES_NO.match(text):
+        return Node("text", (), words(text))
     if ":" in text:
         plain = re.sub(r"\s*:\s*", ":", _DETEX.sub("", tidy(text))).strip()
         if (clock := _TIME.fullmatch(plain)) is not None and int(clock[1]) <= 24 and int(clock[2]) < 60:
@@ -170,12 +178,26 @@ def _listed(tokens: list[Token], separator: str) -> Node:
     items = [item for item in items if item.head != "quantifier" or len(items) == 1]
     if not items:
         raise ParseError("only conditions")
+    items = _compound(items)
     for n, name in enumerate(sorted(bound)):
         items = [substitute(item, name, sym(f"\\integer{n}")) for item in items]
     if len(items) == 1:
         only = items[0]
         return only.args[1] if only.head == "quantifier" else only
     return Node("list", tuple(items), separator)
+
+
+def _compound(items: list[Node]) -> list[Node]:
+    """`6 hours and 30 minutes` is one quantity: measures of one dimension in falling units add up."""
+    units = [unit_of(item.words) if item.head == "quantity" else None for item in items]
+    first = units[0]
+    if len(items) < 2 or first is None or not first.dimensions:
+        return items
+    scales = [unit.scale for unit in units if unit is not None and unit.dimensions == first.dimensions]
+    if len(scales) < len(items) or any(low >= high for high, low in zip(scales, scales[1:], strict=False)):
+        return items
+    parts = (mul(num(scale / first.scale), item.args[0]) for scale, item in zip(scales, items, strict=True))
+    return [Node("quantity", (add(*parts),), items[0].leaf)]
 
 
 def _split(tokens: list[Token], separators: Sequence[str]) -> list[list[Token]]:
@@ -255,7 +277,7 @@ def is_name(node: Node) -> bool:
             return node.leaf in ("e", "i")
         case "call":
             known = node.leaf in ("sin", "cos", "tan", "abs", "prime", "det", "max", "min")
-            return all(map(is_name, node.args)) if known else node.name[0] in "fgh"
+            return all(map(is_name, node.args)) if known else unknown_function(node.name)
         case "mul" | "tuple" | "ratio":
             if (
                 node.head == "mul"

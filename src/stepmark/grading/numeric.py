@@ -13,7 +13,7 @@ from functools import lru_cache
 from random import Random
 from typing import Any
 
-from stepmark.grading.tree import Node, symbols
+from stepmark.grading.tree import Node, symbols, unknown_function
 
 DIGITS = 60
 MAX_NODES = 400
@@ -286,7 +286,7 @@ def _call(name: str, x: list[Any], mp: Any) -> Any:
             return mp.binomial(*x)
         case (("max" | "min"), _) if all(isinstance(v, mp.mpf) for v in x):
             return max(x) if name == "max" else min(x)
-    if name.rstrip("'")[:1] in ("f", "g", "h"):
+    if unknown_function(name):
         return _unknown_function(name, x, mp)
     raise Undecided(f"{name} has no value here")
 

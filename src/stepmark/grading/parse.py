@@ -98,6 +98,7 @@ _ACCENTS = (
 _SHAPES = ("angle", "triangle", "measuredangle", "odot", "square", "nabla", "partial")
 _MATRICES = ("matrix", "pmatrix", "bmatrix", "Bmatrix", "smallmatrix", "array", "vmatrix")
 _OPEN = {"(": ")", "[": "]", "langle": "rangle", "lbrack": "]"}
+_ORDINAL_ENDS = (["st"], ["nd"], ["rd"], ["th"])
 _VALUE_ENDS = ("}", ")", "]", "%", "!", "|", "pi")
 _SMALL_WORDS = frozenset(
     [
@@ -370,6 +371,11 @@ class Parser:
 
     def raised(self, base: Node) -> Node:
         braced = self.next == "{"
+        if [token.text for token in self.tokens[self.position + braced : self.position + braced + 1]][
+            0:1
+        ] in _ORDINAL_ENDS:
+            self.position += 1 + 2 * braced
+            return Node("quantity", (base,), ("th",))
         if self.tokens[self.position + braced : self.position + braced + 1] and self.tokens[
             self.position + braced
         ].text in (

@@ -92,6 +92,14 @@ def negate(a: Node) -> Node:
     return num(-a.value, a.places) if a.head == "num" else Node("mul", (MINUS_ONE, a))
 
 
+def depth(node: Node) -> int:
+    """The number of levels of a tree, counted without recursion."""
+    level, levels = [node], 0
+    while level:
+        level, levels = [arg for parent in level for arg in parent.args], levels + 1
+    return levels
+
+
 def symbols(node: Node) -> frozenset[str]:
     """The names of the free symbols below a node, those bound by sums, integrals and limits left out."""
     if node.head == "sym":
@@ -110,6 +118,11 @@ def substitute(node: Node, name: str, value: Node) -> Node:
     if not node.args:
         return node
     return Node(node.head, tuple(substitute(arg, name, value) for arg in node.args), node.leaf, node.places)
+
+
+def unknown_function(name: str) -> bool:
+    """Whether a function's name is a letter (`f`, `g_1`, `h'`) and not one that we know."""
+    return name[0] in "fgh" and (len(name) == 1 or name[1] in "_'")
 
 
 BIG = ("sum", "prod", "int", "lim")

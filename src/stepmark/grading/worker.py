@@ -1,6 +1,6 @@
 """Worker processes with a hard limit: asked over pipes, killed and replaced when they do not answer in time.
 
-A worker is this module run as a program, so that nothing of the caller's `__main__` is imported again, no signal is
+A worker is a program of its own, `main` below, so that nothing of the caller's `__main__` is imported again, no signal is
 used, and any thread may ask. It lives until its caller's end of the pipe closes. Each bounds its own memory.
 """
 
@@ -17,6 +17,7 @@ from typing import Any
 
 START_SECONDS = 30.0
 MEMORY_BYTES = 2 << 30
+_PROGRAM = "from stepmark.grading.worker import main; main()"
 _HEADER = struct.Struct("!I")
 
 
@@ -64,7 +65,7 @@ class Worker:
         self.stop()
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         self._process = process = subprocess.Popen(
-            [sys.executable, "-m", "stepmark.grading.worker", *self._imports],
+            [sys.executable, "-c", _PROGRAM, *self._imports],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -169,6 +170,3 @@ def _answer(kind: str, payload: Any) -> Any:
         started = now
     return rows
 
-
-if __name__ == "__main__":
-    main()
