@@ -32,6 +32,6 @@ lock:
 	.venv-lock/bin/python -m pip install --upgrade pip
 	.venv-lock/bin/python -m pip install --group dev --editable . --constraint .venv-lock/torch
 	grep '^#' requirements.lock > .venv-lock/lock
-	.venv-lock/bin/python -m pip freeze --exclude-editable | sed -E '/^(nvidia-|cuda-|triton)/d; s/\+[a-z0-9.]+$$//' >> .venv-lock/lock
+	.venv-lock/bin/python -m pip freeze --exclude-editable | sed -E '/^(nvidia-|cuda-|triton|setuptools)/d; s/\+[a-z0-9.]+$$//' >> .venv-lock/lock
 	mv .venv-lock/lock requirements.lock
 	rm -rf .venv-lock

@@ -16,7 +16,7 @@ SOURCE = ROOT / "src" / "stepmark"
 # fmt: off
 ORDER = [
     "types", "errors", "records", "steps", "grading", "problems", "formats", "engine", "policies", "rewards", "labels",
-    "search", "budget", "learn", "evaluate", "report", "serve", "demo", "cli",
+    "search", "budget", "learn", "evaluate", "loop", "report", "serve", "cli",
 ]
 # fmt: on
 """A module imports only from what stands before it here, and from its own folder."""
@@ -68,19 +68,22 @@ def test_torch_waits_until_it_is_needed(command: str) -> None:
 
 @pytest.mark.parametrize("path", PACKAGES, ids=dotted)
 def test_all_is_what_a_package_shows(path: Path) -> None:
-    """A package's `__init__` is its index: `__all__` names what it imports or defines, everything and nothing else."""
+    """A package's `__init__` is its index: `__all__` names what it defines or takes from its own modules, no more."""
+    name = dotted(path)
     visible = set()
     for node in ast.parse(path.read_text()).body:
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            visible |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
+        if isinstance(node, ast.ImportFrom):
+            own = f"{node.module}.".startswith(f"{name}.")
+            visible |= {alias.asname or alias.name for alias in node.names if own}
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             visible.add(node.name)
         elif isinstance(node, ast.Assign):
             visible |= {target.id for target in node.targets if isinstance(target, ast.Name)}
         elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
             visible.add(node.target.id)
-    package = importlib.import_module(dotted(path.parent / "__init__.py"))
-    assert sorted(getattr(package, "__all__", [])) == sorted(name for name in visible if not name.startswith("_"))
+    package = importlib.import_module(name)
+    assert sorted(getattr(package, "__all__", [])) == sorted(shown for shown in visible if not shown.startswith("_"))
+    assert all(hasattr(package, shown) for shown in visible)
 
 
 def test_a_wheel_holds_the_whole_package(tmp_path: Path) -> None:
