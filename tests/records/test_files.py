@@ -1,10 +1,11 @@
 """Record files: what is appended reads back, a kill costs at most the record being written, all else is an error."""
 
+import contextlib
 import gzip
 import itertools
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -67,7 +68,10 @@ def test_truncated_at_any_byte_a_file_is_redone_to_the_same_bytes(tmp_path: Path
         assert path.read_bytes() == whole, f"cut at byte {cut}"
 
 
-@pytest.mark.parametrize("damage", [b'{"problem_id": "a"', b"garbage", b"\n", b"\xff\xfe\n", b'{"problem_id": "a"}\n'])
+@pytest.mark.parametrize(
+    "damage",
+    [b'{"problem_id": "a"', b"garbage", b"\n", b"\xff\xfe\n", b'{"problem_id": "\xff"}', b'{"problem_id": "a"}\n'],
+)
 def test_a_broken_line_before_the_last_is_an_error_with_file_and_line(tmp_path: Path, damage: bytes) -> None:
     path = tmp_path / "labels.jsonl"
     append(path, LABELS)
@@ -76,6 +80,18 @@ def test_a_broken_line_before_the_last_is_an_error_with_file_and_line(tmp_path: 
     with pytest.raises(RecordError) as error:
         list(read(path, StepLabels))
     assert (error.value.path, error.value.line) == (path, 2)
+
+
+@pytest.mark.parametrize("line", [b'{"problem_id": 7}', b'{"problem_id": "\xff"}', b'{"problem_id": "\xff"}\n'])
+def test_a_last_line_that_no_kill_explains_is_kept_and_an_error(tmp_path: Path, line: bytes) -> None:
+    path = tmp_path / "labels.jsonl"
+    append(path, LABELS[:1])
+    path.write_bytes(whole := path.read_bytes() + line)
+    with pytest.raises(RecordError, match=r"labels\.jsonl:2"):
+        list(read(path, StepLabels))
+    with contextlib.suppress(RecordError):
+        Writer(path).close()
+    assert path.read_bytes().startswith(whole)
 
 
 def test_a_broken_gzip_member_before_the_last_is_an_error_with_the_file(tmp_path: Path) -> None:
@@ -109,6 +125,8 @@ def test_what_would_not_read_back_is_refused(tmp_path: Path, values: tuple[float
     writer = Writer(tmp_path / "x.jsonl")
     with pytest.raises(RecordError, match="values"):
         writer.append(Loose(values))
+    with pytest.raises(RecordError, match="surrogate"):
+        writer.append(replace(LABELS[0], source="half a pair: \ud800"))
     writer.close()
     assert (tmp_path / "x.jsonl").read_bytes() == b""
 

@@ -48,8 +48,8 @@ def read(path: str | os.PathLike[str], type: type[T]) -> Iterator[T]:
             for number, line in enumerate(_lines(path), 1):
                 try:
                     yield decode(line)
-                except msgspec.DecodeError as error:
-                    if not line.endswith(b"\n") and not isinstance(error, msgspec.ValidationError):
+                except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                    if not line.endswith(b"\n") and not isinstance(error, msgspec.ValidationError | UnicodeDecodeError):
                         return  # torn
                     raise RecordError(
                         str(error), path=path, line=number, remedy=f"expected a record of type {type.__name__}"
@@ -118,8 +118,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
 def digest(path: str | os.PathLike[str]) -> str:
     """SHA-256 of a record file's records, whatever their order and the file's compression; repeats count."""
-    with _failures_named(Path(path), RecordError, "restore the file, or remove it and compute its records again"):
-        return hashlib.sha256(b"\n".join(sorted(msgspec.json.encode(r) for r in read(path, dict)))).hexdigest()
+    return hashlib.sha256(b"\n".join(sorted(msgspec.json.encode(record) for record in read(path, dict)))).hexdigest()
 
 
 class Writer:
@@ -170,11 +169,11 @@ def _decoder(type: Any) -> msgspec.json.Decoder[Any]:
 
 def _encode(record: object) -> bytes:
     """One line of JSON that decodes to an equal record. (JSON has no NaN: msgspec writes null, which may be valid.)"""
-    line = msgspec.json.encode(record)
     kind: Any = type(record)
     try:
+        line = msgspec.json.encode(record)
         back = _decoder(kind).decode(line)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, UnicodeEncodeError) as error:
         raise RecordError(f"a {kind.__name__} cannot be recorded: {error}") from None
     if back != record:
         changed: Any = record  # the field at fault, where the record has fields
@@ -255,13 +254,15 @@ def _cut_tail(path: Path) -> bytes:
             raise RecordError(
                 "the last gzip member is torn and holds several records", path=path, remedy="restore the file"
             )
+        try:
+            msgspec.json.decode(tail)
+        except msgspec.DecodeError:
+            tail = b""
+        except UnicodeDecodeError as error:
+            raise RecordError(f"the last line is not UTF-8: {error}", path=path, remedy="restore the file") from None
         if path.stat().st_size > whole:
             os.truncate(path, whole)
-    try:
-        msgspec.json.decode(tail)
-    except msgspec.DecodeError:
-        return b""
-    return tail.rstrip(b"\n") + b"\n"
+    return tail.rstrip(b"\n") + b"\n" if tail else b""
 
 
 @contextmanager

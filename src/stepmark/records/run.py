@@ -121,9 +121,12 @@ class Run:
 
     def close(self) -> None:
         """Sync the record files to the disk and let others open the run."""
-        if self._lock >= 0:
+        if self._lock < 0:
+            return
+        try:
             for writer in self._writers.values():
                 writer.close()
+        finally:
             os.close(self._lock)
             self._lock = -1
 
