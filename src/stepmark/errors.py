@@ -19,7 +19,12 @@ class InputError(StepmarkError):
     """Input that cannot be used. The message names the file and line, where there is one, and the remedy."""
 
     def __init__(
-        self, problem: str, *, path: str | PathLike[str] | None = None, line: int | None = None, remedy: str | None = None
+        self,
+        problem: str,
+        *,
+        path: str | PathLike[str] | None = None,
+        line: int | None = None,
+        remedy: str | None = None,
     ) -> None:
         self.problem = problem
         self.path = path
