@@ -52,6 +52,21 @@ def test_the_last_box_of_the_original_format_is_the_gold(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
+    ("solution", "gold"),
+    [
+        (r"$\boxed{10}\%$ or $\boxed{12}$ percent", "12"),
+        (r"\boxed{\{1, 2\}}", r"\{1, 2\}"),
+        (r"\boxed{\begin{pmatrix} 1 \\ 2 \end{pmatrix}}.", r"\begin{pmatrix} 1 \\ 2 \end{pmatrix}"),
+        (r"so \boxed 5.", "5"),
+        (r"\fbox{C}", "C"),
+    ],
+)
+def test_a_box_ends_at_its_own_brace(tmp_path: Path, solution: str, gold: str) -> None:
+    (tmp_path / "x.jsonl").write_text(json.dumps({**GOOD, "solution": solution}))
+    assert math.load(tmp_path / "x.jsonl")[0].gold == gold
+
+
+@pytest.mark.parametrize(
     ("row", "complaint"),
     [
         ({"solution": r"\boxed{2}"}, "problem"),

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 import msgspec
 
 from stepmark.errors import InputError
-from stepmark.grading import extract
 from stepmark.problems.files import collect, id_from
 from stepmark.records import json_lines
 from stepmark.types import Problem
@@ -38,7 +37,7 @@ def load(path: str | os.PathLike[str]) -> list[Problem]:
 
 def _problems(path: str | os.PathLike[str]) -> Iterator[tuple[int, Problem]]:
     for line, row in json_lines(path, _Row):
-        gold = row.answer or row.final_answer or _boxed(row.solution or "")
+        gold = row.answer or row.final_answer or _last_box(row.solution or "")
         if gold is None:
             remedy = r"give `answer`, or a `solution` with its answer in \boxed{}, or remove the line"
             raise InputError("the problem has no gold answer", path=path, line=line, remedy=remedy)
@@ -46,8 +45,21 @@ def _problems(path: str | os.PathLike[str]) -> Iterator[tuple[int, Problem]]:
         yield line, Problem(id, row.problem, gold, "math", _level(row.level))
 
 
-def _boxed(solution: str) -> str | None:
-    return extract(solution) if re.search(r"\\f?box", solution) else None
+def _last_box(solution: str) -> str | None:
+    r"""What stands in the last `\boxed{}`: the data set's convention, unlike `grading.extract` blind to what surrounds
+    the box (`\boxed{10}\%` has the gold 10)."""
+    boxes = list(re.finditer(r"\\(?:boxed|fbox)\s*([{\w])", solution))
+    if not boxes:
+        return None
+    start = boxes[-1].start(1)
+    if solution[start] != "{":
+        return solution[start]  # TeX's short form, as in \boxed 5
+    depth = 0
+    for token in re.finditer(r"\\.|[{}]", solution[start:], re.DOTALL):
+        depth += (token[0] == "{") - (token[0] == "}")
+        if depth == 0:
+            return solution[start + 1 : start + token.start()].strip() or None
+    return None
 
 
 def _level(level: int | str | None) -> int | None:
