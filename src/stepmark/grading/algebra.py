@@ -193,7 +193,7 @@ def _root(p: Poly, n: Fraction) -> Poly:
     atoms = dict[Atom, Fraction]()
     if c < 0:
         if odd:
-            sign, c = Fraction((-1) ** n.numerator), -c
+            sign, c = Fraction(1 - 2 * (n.numerator % 2)), -c
         elif n.denominator == 2:
             atoms[_I], c = Fraction(n.numerator), -c
         else:
@@ -202,8 +202,8 @@ def _root(p: Poly, n: Fraction) -> Poly:
         if atom == _I or (not odd and atom[0] != "prime" and e.numerator % 2 == 0):
             return _atom(("opaque", ("root", frozenset(p.items()), n)))
         atoms[atom] = e * n
-    for prime, e in _factors(c):
-        atoms[("prime", prime)] = atoms.get(("prime", prime), Fraction(0)) + e * n
+    for prime, multiplicity in _factors(c):
+        atoms[("prime", prime)] = atoms.get(("prime", prime), Fraction(0)) + multiplicity * n
     return _collected({frozenset(atoms.items()): sign})
 
 

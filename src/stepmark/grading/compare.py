@@ -10,10 +10,10 @@ part differs.
 from collections.abc import Sequence
 from itertools import product
 
-from stepmark.grading import algebra, matrices, numeric, scalars, sets
+from stepmark.grading import algebra, kinds, matrices, numeric, scalars, sets
 from stepmark.grading.policy import Policy
 from stepmark.grading.scalars import Outcome
-from stepmark.grading.tree import EMPTY, Node, add, mul, negate, num, substitute, sym, symbols, unknown_function
+from stepmark.grading.tree import EMPTY, Node, add, negate, substitute, sym, symbols, unknown_function
 
 MAX_ITEMS = 200
 MAX_SIGNS = 3
@@ -27,7 +27,7 @@ def same(a: Node, b: Node, policy: Policy) -> Outcome:
         return Outcome(True, "the same once parsed")
     heads = {a.head, b.head}
     if "unread" in heads:
-        return _unread(a, b)
+        return kinds.unread(a, b)
     a, b = _spread(a), _spread(b)
     heads = {a.head, b.head}
     for kind, compare in _CASCADE:
@@ -89,38 +89,6 @@ def _choose(node: Node, signs: "object") -> Node:
 # words
 
 
-def _unread(a: Node, b: Node) -> Outcome:
-    text_a, text_b = (node.words[0] if node.head == "unread" else node.leaf for node in (a, b))
-    if text_a and text_a == text_b:
-        return Outcome(True, "the same text")
-    reason = next(node.words[1] for node in (a, b) if node.head == "unread")
-    return Outcome(None, f"not understood: {reason}")
-
-
-def _texts(a: Node, b: Node, policy: Policy) -> Outcome:
-    if a.head != b.head:
-        text, other = (a, b) if a.head == "text" else (b, a)
-        lone = "".join(part.name for part in other.walk() if part.head in ("sym", "const"))
-        if other.head in ("sym", "mul", "const") and lone.casefold() == text.name:
-            return Outcome(True, "the same word")
-        if text.name.count(" ") > 4:
-            return Outcome(None, "not understood: a sentence")
-        return Outcome(False, "words against mathematics")
-    words_a, words_b = (_plain(node.name) for node in (a, b))
-    if words_a == words_b:
-        return Outcome(True, "the same words")
-    short, long = sorted((words_a, words_b), key=len)
-    if short in ("yes", "no", "true", "false") and long.split()[0] == short:
-        return Outcome(True, f"both say {short}")
-    if short.count(" ") >= 3:
-        return Outcome(None, "sentences that differ in their words")
-    return Outcome(False, "different words")
-
-
-def _plain(text: str) -> str:
-    return " ".join("".join(c if c.isalnum() or c in "+-" else " " for c in text.replace("-", " ")).split())
-
-
 # names
 
 
@@ -145,7 +113,7 @@ def _defined(a: Node, b: Node, policy: Policy) -> Outcome | None:
     if b.head == "define":
         return _two_definitions(a, b, policy)
     if b.head == "equation":
-        return _equations(a, b, policy)
+        return kinds.equations(a, b, policy)
     if name.head == "tuple" and value.head == "tuple" and len(name.args) == len(value.args):
         record = Node("list", tuple(Node("define", pair) for pair in zip(name.args, value.args, strict=True)), ",")
         if b.head == "list" and any(item.head == "define" for item in b.args):
@@ -171,8 +139,8 @@ def _two_definitions(a: Node, b: Node, policy: Policy) -> Outcome:
         return same(value_a, value_b, policy)
     if name_a.head == "ratio" and name_b.head == "ratio":
         return same(value_a, value_b, policy)
-    if _scalar(value_a) and _scalar(value_b):
-        outcome = _equations(a, b, policy)
+    if kinds.is_scalar(value_a) and kinds.is_scalar(value_b):
+        outcome = kinds.equations(a, b, policy)
         if outcome.equal:
             return outcome
     if _plain_name(name_a) == _plain_name(name_b):
@@ -208,27 +176,6 @@ def _renamed(args_a: tuple[Node, ...], a: Node, args_b: tuple[Node, ...], b: Nod
     if len(only_a) == len(only_b) == 1 and only_a | only_b <= _CONSTANT_LETTERS:
         b = substitute(b, next(iter(only_b)), sym(next(iter(only_a))))
     return a, b
-
-
-def _equations(a: Node, b: Node, policy: Policy) -> Outcome:
-    """Two equations: equal if the differences of their sides are proportional."""
-    if a.head not in ("equation", "define") or b.head not in ("equation", "define"):
-        return Outcome(False, "an equation against something else")
-    x, y = (add(node.args[0], negate(node.args[1])) for node in (a, b))
-    if not (_scalar(x.args[0]) and _scalar(x.args[1]) and _scalar(y.args[0]) and _scalar(y.args[1])):
-        pairs = zip(a.args, b.args, strict=True)
-        return _all([same(p, q, policy) for p, q in pairs])
-    try:
-        (top_x, _), (top_y, _) = algebra.normal(x), algebra.normal(y)
-        if top_x and top_y:
-            quotients = {top_x[mono] / top_y[mono] if mono in top_y else None for mono in top_x}
-            if len(top_x) == len(top_y) and len(quotients) == 1 and None not in quotients:
-                return Outcome(True, "the same equation but for a factor")
-    except (algebra.TooBig, algebra.Undefined) as error:
-        return Outcome(None, str(error))
-    if numeric.proportional(x, y) is not None:
-        return Outcome(True, "the same equation but for a factor")
-    return Outcome(False, "different equations")
 
 
 # collections
@@ -283,7 +230,7 @@ def _named_lists(a: Node, b: Node, policy: Policy) -> Outcome | None:
         partners = [by_name.get(_plain_name(item.args[0])) for item in a.args]
         if len(a.args) != len(b.args) or None in partners:
             return _any_order(a.args, b.args, policy)
-        return _all([same(x, y, policy) for x, y in zip(a.args, partners, strict=True) if y is not None])
+        return kinds.every([same(x, y, policy) for x, y in zip(a.args, partners, strict=True) if y is not None])
     named, bare = (a, b) if defined_a else (b, a)
     if _records(named):
         if bare.head == "set" or any(item.head == "define" for item in bare.args):
@@ -306,7 +253,7 @@ def _unique(node: Node) -> tuple[Node, ...]:
 def _in_order(a: Sequence[Node], b: Sequence[Node], policy: Policy) -> Outcome:
     if len(a) != len(b):
         return Outcome(False, f"{len(a)} entries against {len(b)}")
-    return _all([same(x, y, policy) for x, y in zip(a, b, strict=True)])
+    return kinds.every([same(x, y, policy) for x, y in zip(a, b, strict=True)])
 
 
 def _any_order(a: Sequence[Node], b: Sequence[Node], policy: Policy) -> Outcome:
@@ -327,14 +274,6 @@ def _any_order(a: Sequence[Node], b: Sequence[Node], policy: Policy) -> Outcome:
         else:
             return Outcome(None, undecided) if undecided else Outcome(False, "an entry without an equal")
     return Outcome(True, "the same entries")
-
-
-def _all(outcomes: Sequence[Outcome]) -> Outcome:
-    for wanted in (False, None):
-        for outcome in outcomes:
-            if outcome.equal is wanted:
-                return outcome
-    return Outcome(True, outcomes[0].reason if len(outcomes) == 1 else "equal entry by entry")
 
 
 def ordered(a: Node, b: Node) -> tuple[Node, Node]:
@@ -368,61 +307,7 @@ def _matrices(a: Node, b: Node, policy: Policy) -> Outcome:
     if [len(row.args) for row in a.args] != [len(row.args) for row in b.args]:
         return Outcome(False, "matrices of different shapes")
     pairs = [pair for r, s in zip(a.args, b.args, strict=True) for pair in zip(r.args, s.args, strict=True)]
-    return _all([same(x, y, policy) for x, y in pairs])
-
-
-def _ratios(a: Node, b: Node, policy: Policy) -> Outcome:
-    if a.head == b.head == "time":
-        return _times(a, b)
-    a, b = (_as_ratio(node) for node in (a, b))
-    if a.head != "ratio":
-        a, b = b, a
-    if b.head == "ratio":
-        if len(a.args) != len(b.args):
-            return Outcome(False, "ratios of different lengths")
-        crossed = [(mul(x, b.args[0]), mul(y, a.args[0])) for x, y in zip(a.args[1:], b.args[1:], strict=True)]
-        return _all([scalars.same(x, y, policy) for x, y in crossed if _scalar(x) and _scalar(y)])
-    if len(a.args) == 2 and _scalar(b):
-        return scalars.same(mul(b, a.args[1]), a.args[0], policy)
-    return Outcome(False, "a ratio against something else")
-
-
-def _as_ratio(node: Node) -> Node:
-    if node.head != "time" or node.words[2] != "00" or node.words[3]:
-        return node
-    return Node("ratio", (num(int(node.words[0])), num(int(node.words[1]))))
-
-
-def _times(a: Node, b: Node) -> Outcome:
-    if a.words[1:3] != b.words[1:3]:
-        return Outcome(False, "different times")
-    hours = [int(node.words[0]) for node in (a, b)]
-    halves = [node.words[3] for node in (a, b)]
-    if "" in halves:
-        afternoon = [
-            hour + 12 if half == "pm" and hour < 12 else hour for hour, half in zip(hours, halves, strict=True)
-        ]
-        equal = hours[0] == hours[1] or afternoon[0] == afternoon[1]
-    else:
-        equal = hours[0] % 12 == hours[1] % 12 and halves[0] == halves[1]
-    return Outcome(equal, "the same time" if equal else "different times")
-
-
-def _based(a: Node, b: Node, policy: Policy) -> Outcome:
-    if a.head != "based":
-        a, b = b, a
-    digits, base = a.words
-    if b.head == "based":
-        if a.words == b.words:
-            return Outcome(True, "the same numeral")
-        equal = policy.base == "value" and int(digits, int(base)) == int(b.words[0], int(b.words[1]))
-        return Outcome(equal, "the same value in another base" if equal else "different numerals")
-    value = algebra.rational(b) if _scalar(b) else None
-    if value == int(digits, int(base)) and (policy.base == "value" or base == "10"):
-        return Outcome(True, "the same value in base ten")
-    if b.head == "num" and b.places is None and str(b.value) == digits and policy.base == "digits":
-        return Outcome(True, "the same digits, the base left out")
-    return Outcome(False, f"a numeral in base {base} against one without")
+    return kinds.every([same(x, y, policy) for x, y in pairs])
 
 
 def _congruences(a: Node, b: Node, policy: Policy) -> Outcome:
@@ -454,7 +339,7 @@ def _sets(a: Node, b: Node, policy: Policy) -> Outcome | None:
             if (p.low_closed, p.high_closed) != (q.low_closed, q.high_closed):
                 return Outcome(False, "open against closed ends")
             outcomes += [_end(p.low, q.low, policy), _end(p.high, q.high, policy)]
-        return _all(outcomes) if outcomes else Outcome(True, "both empty")
+        return kinds.every(outcomes) if outcomes else Outcome(True, "both empty")
     if a.head == b.head == "relation":
         return _relations(a, b, policy)
     if a.head == b.head and a.leaf == b.leaf and len(a.args) == len(b.args) > 0:
@@ -495,14 +380,14 @@ def _relations(a: Node, b: Node, policy: Policy) -> Outcome:
             return outcome
     if (
         len(a.args) == 2
-        and all(_scalar(side) for side in (*a.args, *b.args))
+        and all(kinds.is_scalar(side) for side in (*a.args, *b.args))
         and all(n.words[0] in (*_TURN, "!=") for n in (a, b))
     ):
         (x, strict_x), (y, strict_y) = _one_sided(a), _one_sided(b)
         factor = numeric.proportional(x, y)
         equal = strict_x == strict_y and factor is not None and (factor > 0 or strict_x == "!=")
         return Outcome(equal, "the same inequality but for a factor" if equal else "different inequalities")
-    return _all(outcomes) if outcomes else Outcome(False, "different relations")
+    return kinds.every(outcomes) if outcomes else Outcome(False, "different relations")
 
 
 def _one_sided(node: Node) -> tuple[Node, str]:
@@ -513,33 +398,15 @@ def _one_sided(node: Node) -> tuple[Node, str]:
     return add(low, negate(high)), operator
 
 
-def _scalar(node: Node) -> bool:
-    return node.head in (
-        "num",
-        "sym",
-        "const",
-        "add",
-        "mul",
-        "pow",
-        "call",
-        "percent",
-        "quantity",
-        "sum",
-        "prod",
-        "int",
-        "lim",
-    )
-
-
 _CASCADE = (
     (frozenset(("define",)), _defined),
     (frozenset(("list", "set")), _collections),
-    (frozenset(("text",)), _texts),
-    (frozenset(("based",)), _based),
+    (frozenset(("text",)), kinds.texts),
+    (frozenset(("based",)), kinds.based),
     (frozenset(("mod",)), _congruences),
-    (frozenset(("equation",)), _equations),
+    (frozenset(("equation",)), kinds.equations),
     (frozenset(("tuple",)), _tuples),
     (_RELATIONAL | {"list", "tuple"}, _sets),
     (frozenset(("matrix",)), _matrices),
-    (frozenset(("ratio", "time")), _ratios),
+    (frozenset(("ratio", "time")), kinds.ratios),
 )

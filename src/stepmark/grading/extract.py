@@ -27,12 +27,15 @@ _CHAT = re.compile(r"<\|[a-z_]+\|>|</?s>")
 _HASHES = re.compile(r"(?:^|\n)[ \t]*####[ \t]*([^\n]+)")
 _LINE = re.compile(
     r"(?:^|\n)[ \t>*_]{0,9}(?:#{1,9}[ \t]*(?:the[ \t]+)?(?:final[ \t]+)?answer\b[ \t*_]{0,9}:?[ \t*_]{0,9}"
-    r"|(?:the[ \t]+)?(?:final[ \t]+)?answer[ \t*_]{0,9}:[ \t*_]{0,9}|A:)[ \t]{0,9}\n{0,9}[ \t]{0,9}(?P<rest>\S[^\n]*(?:\n[^\n]+\\\])?)"
+    r"|(?:the[ \t]+)?(?:final[ \t]+)?answer[ \t*_]{0,9}:[ \t*_]{0,9}|A:)[ \t]{0,9}\n{0,9}[ \t]{0,9}"
+    r"(?P<rest>\S[^\n]*(?:\n[^\n]+\\\])?)"
     r"|\b(?:final[ \t]+)?answer:[ \t]*(?P<inline>\S[^\n]*)"
     r"|\banswer[ \t]+is(?:[ \t]+(?:thus|therefore|simply|then))?[ \t]*:?\s*(?P<sentence>\S[^\n]*(?:\n[^\n]+\\\])?)",
     re.IGNORECASE,
 )
-_MATH = re.compile(r"\$\$(.{1,999}?)\$\$|(?<!\\)\$([^$\n]{1,999}?)(?<!\\)\$|\\\((.{1,999}?)\\\)|\\\[(.{1,999}?)\\\]", re.DOTALL)
+_MATH = re.compile(
+    r"\$\$(.{1,999}?)\$\$|(?<!\\)\$([^$\n]{1,999}?)(?<!\\)\$|\\\((.{1,999}?)\\\)|\\\[(.{1,999}?)\\\]", re.DOTALL
+)
 _FINAL = re.compile(r"[Ff]inal answer is:?\s*(?=\S)")
 _STOP = re.compile(r"\.(?=[\s*]|$)|\n|,? (?:because|since|which|as|so|I hope)\b")
 _NUMBER = re.compile(

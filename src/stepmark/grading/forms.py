@@ -9,6 +9,7 @@ words nor mathematics that we read; it equals only itself).
 import re
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import pairwise
 
 from stepmark.grading.lexer import ParseError, Token, lex, tidy
 from stepmark.grading.parse import Parser
@@ -194,7 +195,7 @@ def _compound(items: list[Node]) -> list[Node]:
     if len(items) < 2 or first is None or not first.dimensions:
         return items
     scales = [unit.scale for unit in units if unit is not None and unit.dimensions == first.dimensions]
-    if len(scales) < len(items) or any(low >= high for high, low in zip(scales, scales[1:], strict=False)):
+    if len(scales) < len(items) or any(low >= high for high, low in pairwise(scales)):
         return items
     parts = (mul(num(scale / first.scale), item.args[0]) for scale, item in zip(scales, items, strict=True))
     return [Node("quantity", (add(*parts),), items[0].leaf)]

@@ -49,14 +49,14 @@ def equal(a: str, b: str, policy: Policy = DEFAULT) -> Verdict:
         return Verdict("incorrect", "no answer")
     if a == b:
         return Verdict("correct", "the same text")
+    if b < a:
+        a, b = b, a
     if _INTEGER.fullmatch(a) and _INTEGER.fullmatch(b):
         return (
             _SAME_NUMBER
             if int(a.partition(".")[0]) == int(b.partition(".")[0])
             else Verdict("incorrect", f"{_short(a)} is not {_short(b)}")
         )
-    if b < a:
-        a, b = b, a
     if len(a) > _CACHED_LENGTH or len(b) > _CACHED_LENGTH:
         return _equal.__wrapped__(a, b, policy)
     return _equal(a, b, policy)

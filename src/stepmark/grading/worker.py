@@ -1,7 +1,7 @@
 """Worker processes with a hard limit: asked over pipes, killed and replaced when they do not answer in time.
 
-A worker is a program of its own, `main` below, so that nothing of the caller's `__main__` is imported again, no signal is
-used, and any thread may ask. It lives until its caller's end of the pipe closes. Each bounds its own memory.
+A worker is a program of its own, `main` below, so that nothing of the caller's `__main__` is imported again, no signal
+is used, and any thread may ask. It lives until its caller's end of the pipe closes. Each bounds its own memory.
 """
 
 import atexit
@@ -159,14 +159,7 @@ def _answer(kind: str, payload: Any) -> Any:
         from stepmark.grading.symbolic import decide
 
         return decide(payload)
-    from stepmark.grading.grader import equal
+    from stepmark.grading.batch import timed
 
-    pairs, policy = payload
-    started, rows = time.perf_counter(), []
-    for gold, answer in pairs:
-        verdict = equal(gold, answer, policy)
-        now = time.perf_counter()
-        rows.append((verdict.value, verdict.reason, now - started))
-        started = now
-    return rows
-
+    pairs, policy, texts = payload
+    return [timed(problem, answer, policy, texts=texts) for problem, answer in pairs]
