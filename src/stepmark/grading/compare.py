@@ -28,6 +28,8 @@ def same(a: Node, b: Node, policy: Policy) -> Outcome:
     heads = {a.head, b.head}
     if "unread" in heads:
         return kinds.unread(a, b)
+    if "matrix" in heads:
+        a, b = matrices.from_rows(a) or a, matrices.from_rows(b) or b
     a, b = _spread(a), _spread(b)
     heads = {a.head, b.head}
     for kind, compare in _CASCADE:
@@ -211,6 +213,8 @@ def _collections(a: Node, b: Node, policy: Policy) -> Outcome | None:
     entries = matrices.vector(b)
     if entries is not None and a.head == "list":
         return _in_order(a.args, entries, policy)
+    if a.leaf == "=" and b.head not in ("tuple", "define"):
+        return same(a.args[0].args[1], b, policy)
     decimal_or_other = Outcome(False, f"{len(a.args)} values against one")
     return decimal_or_other if b.head != "unread" else None
 

@@ -9,12 +9,10 @@ words nor mathematics that we read; it equals only itself).
 import re
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import pairwise
 
 from stepmark.grading.lexer import ParseError, Token, lex, tidy
-from stepmark.grading.parse import Parser
-from stepmark.grading.tree import EMPTY, REALS, Node, add, depth, mul, num, substitute, sym, symbols, unknown_function
-from stepmark.grading.units import unit_of
+from stepmark.grading.parse import Parser, compound
+from stepmark.grading.tree import EMPTY, REALS, Node, depth, num, substitute, sym, symbols, unknown_function
 
 _ONES = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
@@ -49,7 +47,9 @@ _PHRASES = {
 _FILLERS = frozenset(
     ("approximately", "about", "around", "roughly", "exactly", "approx", "only", "answer", "thus", "so", "is")
 )
-_CONDITION = frozenset(("where", "forall", "provided"))
+_CONDITION = frozenset(("for", "where", "forall", "provided"))
+"""words after which a condition is left out; several of them tell cases apart, and are not read"""
+_VERBS = ("is", "are", "equals", "was")
 _YES_NO = re.compile(r"(?:\\text\s*\{)?\s*(?:yes|no)\s*[,.;]", re.IGNORECASE)
 _TIME = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}))?\s*(?:([ap])\.?\s*m\.?|(noon|midnight))?", re.IGNORECASE | re.ASCII)
 _NUMERAL = re.compile(
@@ -146,9 +146,9 @@ def _answer(tokens: list[Token]) -> Node:
         phrase := _phrase(tokens)
     ):
         return phrase
-    for position, token in enumerate(tokens):
-        if position and token.text in _CONDITION:
-            return _answer(_trimmed(tokens[:position]))
+    conditions = [position for position, token in enumerate(tokens) if token.text in _CONDITION]
+    if len(conditions) == 1 and conditions[0]:
+        return _answer(_trimmed(tokens[: conditions[0]]))
     groups = _split(tokens, (";", "\\"))
     if len(groups) > 1 and any(len(_split(group, (",",))) > 1 for group in groups):
         parts = [_listed(group, ";") for group in groups]
@@ -174,31 +174,20 @@ def _listed(tokens: list[Token], separator: str) -> Node:
         item = _item(piece)
         if items and items[-1].head == "define" and item.head not in ("define", "equation", "relation", "quantifier"):
             item = Node("define", (items[-1].args[0], item))
+        elif items and items[-1].head == "relation" and items[-1].words == ("!=",) and item.head in ("num", "mul"):
+            item = Node("relation", (items[-1].args[0], item), ("!=",))
         items.append(item)
     bound = {symbol for item in items if item.head == "quantifier" for symbol in symbols(item.args[0])}
     items = [item for item in items if item.head != "quantifier" or len(items) == 1]
     if not items:
         raise ParseError("only conditions")
-    items = _compound(items)
+    items = compound(items)
     for n, name in enumerate(sorted(bound)):
         items = [substitute(item, name, sym(f"\\integer{n}")) for item in items]
     if len(items) == 1:
         only = items[0]
         return only.args[1] if only.head == "quantifier" else only
     return Node("list", tuple(items), separator)
-
-
-def _compound(items: list[Node]) -> list[Node]:
-    """`6 hours and 30 minutes` is one quantity: measures of one dimension in falling units add up."""
-    units = [unit_of(item.words) if item.head == "quantity" else None for item in items]
-    first = units[0]
-    if len(items) < 2 or first is None or not first.dimensions:
-        return items
-    scales = [unit.scale for unit in units if unit is not None and unit.dimensions == first.dimensions]
-    if len(scales) < len(items) or any(low >= high for high, low in pairwise(scales)):
-        return items
-    parts = (mul(num(scale / first.scale), item.args[0]) for scale, item in zip(scales, items, strict=True))
-    return [Node("quantity", (add(*parts),), items[0].leaf)]
 
 
 def _split(tokens: list[Token], separators: Sequence[str]) -> list[list[Token]]:
@@ -230,11 +219,19 @@ def _item(tokens: list[Token]) -> Node:
             while inner and inner[-1].text == "(":
                 inner, modulus = inner[:-1], Parser([*tokens[position + 1 :]][:-1]).whole()
             return Node("mod", (_settled(Parser(inner).whole()), modulus))
+    spoken = next((n for n, token in enumerate(tokens) if token.kind != "word"), 0)
+    if spoken and tokens[spoken].text == "=" and len(tokens[0].text) > 3:
+        name = sym(" ".join(token.text for token in tokens[:spoken]))
+        return Node("define", (name, Parser(tokens[spoken + 1 :]).whole()))
+    if spoken and tokens[spoken - 1].text in _VERBS:
+        return _item(tokens[spoken:])
     return _settled(Parser(tokens).whole())
 
 
 def _phrase(tokens: list[Token]) -> Node | None:
     """An answer of words only: a number in words, a known phrase, or text. None where the words are mathematics."""
+    if tokens[0].text == "-" or all(len(token.text) == 1 for token in tokens):
+        return None
     text = " ".join(token.text for token in tokens)
     folded = text.casefold().strip(" .!")
     if folded in _PHRASES:
@@ -308,6 +305,9 @@ def _settled(node: Node) -> Node:
         return sides[0]
     if len(sides) == 1:
         return sides[0]
+    names = [side for side in sides if side.head == "sym"]
+    if len(names) == len(sides) - 1 > 1 and names[0] == sides[0]:
+        return Node("list", tuple(Node("define", (name, sides[-1])) for name in names), "=")
     if is_name(sides[0]):
         return Node("define", (sides[0], sides[-1]))
     if is_name(sides[-1]):

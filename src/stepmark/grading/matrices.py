@@ -25,6 +25,13 @@ def value(node: Node) -> Node | None:
     return None
 
 
+def from_rows(node: Node) -> Node | None:
+    """The matrix that nested brackets of rows of equal length mean, `[[1, 2], [3, 4]]`."""
+    if node.head != "tuple" or len({len(row.args) if row.head == "tuple" else 0 for row in node.args}) != 1:
+        return None
+    return Node("matrix", tuple(Node("row", row.args) for row in node.args)) if node.args[0].head == "tuple" else None
+
+
 def vector(node: Node) -> tuple[Node, ...] | None:
     """The entries of a matrix of one row or one column."""
     if node.head != "matrix":

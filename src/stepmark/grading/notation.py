@@ -34,10 +34,7 @@ DOTS = ("ldots", "cdots", "dots", "dotsc", "vdots", "...", "..")
 ORDINAL_ENDS = ("st", "nd", "rd", "th")
 VALUE_ENDS = ("}", ")", "]", "%", "!", "|", "pi")
 """tokens after which a word may be a unit or a noun; so may it after a number"""
-_SHORT_WORDS = (
-    "is are the we it to of at by for so if on an as be or and not all any has was per no yes he she its his her odd "
-    "see one two six ten new old get got let say sum"
-)
+_SHORT_WORDS = "is are the we no yes odd all any not or and its his her has was one two six ten sum new old"
 WORDS = frozenset(_SHORT_WORDS.split())
 """short words that are no products of letters"""
 GLUED = re.compile(r"(arcsin|arccos|arctan|sinh|cosh|tanh|sin|cos|tan|cot|sec|csc|ln|log|sqrt|pi)([a-zA-Z]{0,2})")

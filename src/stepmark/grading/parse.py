@@ -6,6 +6,8 @@ Conventions where the notation is ambiguous: `1/2x` is (1/2)x and `a/bc` is a/(b
 `\\pi` are the constants; a run of capitals (`AB`) is one name.
 """
 
+from itertools import pairwise
+
 from stepmark.grading.lexer import ParseError
 from stepmark.grading.notation import (
     CONSTANTS,
@@ -71,7 +73,13 @@ class Parser(Primaries):
             return node
         if unit_of(words) is None:
             raise ParseError("words that are no unit")
-        return Node("quantity", (node,), words)
+        node = Node("quantity", (node,), words)
+        if self.position < len(self.tokens) and self.tokens[self.position].kind == "num":
+            joined = compound([node, self.measured()])
+            if len(joined) > 1:
+                raise ParseError("two quantities side by side")
+            return joined[0]
+        return node
 
     def unit_phrase(self) -> tuple[str, ...]:
         words: list[str] = []
@@ -243,3 +251,16 @@ class Parser(Primaries):
         if self.accept("^"):
             return self.raised(node)
         return call("factorial", node) if self.accept("!") else node
+
+
+def compound(items: list[Node]) -> list[Node]:
+    """`6 hours and 30 minutes` is one quantity: measures of one dimension in falling units add up."""
+    units = [unit_of(item.words) if item.head == "quantity" else None for item in items]
+    first = units[0]
+    if len(items) < 2 or first is None or not first.dimensions:
+        return items
+    scales = [unit.scale for unit in units if unit is not None and unit.dimensions == first.dimensions]
+    if len(scales) < len(items) or any(low >= high for high, low in pairwise(scales)):
+        return items
+    parts = (mul(num(scale / first.scale), item.args[0]) for scale, item in zip(scales, items, strict=True))
+    return [Node("quantity", (add(*parts),), items[0].leaf)]

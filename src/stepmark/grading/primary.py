@@ -132,9 +132,14 @@ class Primaries(Cursor, ABC):
                 if glued[1] != "sqrt"
                 else power(letters(glued[2]), num(Fraction(1, 2)))
             )
-        if len(text) <= 3 and not token.quoted and text.casefold() not in WORDS:
+        if len(text) <= 3 and not token.quoted and text.casefold() not in WORDS and not self.beside_word():
             return mul(*(letters(letter) for letter in text[:-1]), self.named(text[-1]))
         raise ParseError(f"the word {text!r}")
+
+    def beside_word(self) -> bool:
+        """Whether the token just taken stands between words, as in prose."""
+        beside = (*self.tokens[max(self.position - 2, 0) : self.position - 1], *self.tokens[self.position :][:1])
+        return any(token.kind == "word" and len(token.text) > 1 and token.text not in FUNCTIONS for token in beside)
 
     def named(self, text: str) -> Node:
         """A letter with its subscript, applied if it is f, g or h before a parenthesis."""
@@ -144,6 +149,10 @@ class Primaries(Cursor, ABC):
             return const(text)
         while self.accept("'"):
             text += "'"
+        if text == "C" and self.next == "(":
+            group = self.primary()
+            counts = group.head == "tuple" and len(group.args) == 2
+            return call("binomial", *group.args) if counts else mul(sym(text), group)
         if text[0] in "fgh" and self.next == "(":
             group = self.primary()
             return call(text, *(group.args if group.head == "tuple" else (group,)))
