@@ -1,0 +1,239 @@
+"""Pictures: an altair chart with a title and a caption, and the few kinds of chart that reports share.
+
+A chart says nothing of fonts, paper and width; `page.py` adds them. Two parameters, where a chart has them, are its
+contract with the page: `hidden` lists the series that the reader switched off, `labels` is false where there is no room
+to write the series' names beside their lines.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil, floor
+from typing import Any
+
+import altair as alt
+
+from stepmark.evaluate.steps import Calibration
+from stepmark.report.palette import GRID, INK, MUTED, PAPER, colours
+
+HEIGHT = 340
+LABEL = 17
+"""height in pixels of a series' name, at the end of its line"""
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One line of a chart: an entry of the legend."""
+
+    name: str
+    colour: str
+    dash: tuple[int, ...] = ()
+    """lengths of strokes and gaps; empty: solid"""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """`name` is the stem of the picture's files; the caption says what is seen, with the units and the interval."""
+
+    name: str
+    title: str
+    caption: str
+    chart: alt.Chart | alt.LayerChart
+    series: tuple[Series, ...] = ()
+    """a legend of switches, for charts with the parameter `hidden`"""
+
+
+Row = Mapping[str, Any]
+"""of a line: `x`, `y`, `low`, `high`, and what the tooltip shows"""
+
+
+def line_chart(
+    lines: Mapping[Series, Sequence[Row]],
+    x: alt.X,
+    tooltip: Sequence[alt.Tooltip],
+    bands: Collection[Series],
+    reach: tuple[float, float] | None = None,
+) -> alt.LayerChart:
+    """Lines over a share in per cent, each with its name at its end. Some show their bands (`low` to `high`) at once,
+    any line shows its own when the pointer is near. The axis holds all bands, or goes from one share to another."""
+    rows = [
+        {"series": series.name, "band": 0.13 if series in bands else 0.0, **row}
+        for series, rows in lines.items()
+        for row in rows
+    ]
+    ticks = _ticks(*(reach or (min(row["low"] for row in rows), max(row["high"] for row in rows))))
+    low, high = ticks[0], ticks[-1]
+    names = [series.name for series in lines]
+    hidden, labels = alt.param(name="hidden", value=[]), alt.param(name="labels", value=True)
+    near = alt.selection_point(name="near", fields=["series"], nearest=True, on="pointermove", clear="pointerout")
+    scale = alt.Scale(domain=[low, high], nice=False, zero=False)
+    axis = alt.Axis(format="%", values=ticks, title=None)
+    y = alt.Y("y:Q", scale=scale, axis=axis)
+    colour = alt.Color("series:N", scale=alt.Scale(domain=names, range=[s.colour for s in lines]), legend=None)
+    dashes = alt.Scale(domain=names, range=[list(series.dash or (1, 0)) for series in lines])
+    shown = alt.Chart(alt.InlineData(values=rows)).transform_filter("indexof(hidden, datum.series) < 0").encode(x=x)
+    band = shown.mark_area().encode(
+        y=alt.Y("low:Q", scale=scale, axis=axis),
+        y2="high:Q",
+        color=colour,
+        opacity=alt.condition(near, alt.value(0.25), alt.Opacity("band:Q", scale=None), empty=False),
+    )
+    faded = alt.condition(near, alt.value(1), alt.value(0.3))
+    line = shown.mark_line(strokeWidth=2).encode(
+        y=y, color=colour, strokeDash=alt.StrokeDash("series:N", scale=dashes, legend=None), opacity=faded
+    )
+    point = (
+        shown.mark_point(filled=True, stroke=PAPER, strokeWidth=1, size=36)
+        .encode(y=y, color=colour, opacity=faded, tooltip=list(tooltip))
+        .add_params(near)
+        .properties(name="points")  # else altair counts its charts, and a name depends on those before
+    )
+    ends = [{"series": series.name, **rows[-1]} for series, rows in lines.items()]
+    places = _apart(ends, LABEL * (high - low) / HEIGHT, low, high)
+    text = (
+        alt.Chart(alt.InlineData(values=[{**end, "place": place} for end, place in zip(ends, places, strict=True)]))
+        .transform_filter("labels && indexof(hidden, datum.series) < 0")
+        .encode(x=x, y=alt.Y("place:Q", scale=scale, axis=axis), text="series:N")
+    )
+    halo = text.mark_text(align="left", baseline="middle", dx=9, stroke=PAPER, strokeWidth=4)
+    name = text.mark_text(align="left", baseline="middle", dx=9).encode(color=colour)
+    chart = alt.LayerChart(layer=[band, line, halo, name, point], height=HEIGHT)
+    return chart.add_params(hidden, labels)
+
+
+def reliability(calibrations: Mapping[str, Calibration], *, name: str = "calibration") -> Picture:
+    """Whether a step's score is the share of such steps that are right, for each reward model by name."""
+    hues = colours(calibrations)
+    lines = {
+        Series(f"{model} (error {100 * one.error:.1f} points)", hues[model]): [
+            {"x": b.score, "y": b.right, "low": b.right, "high": b.right, "steps": b.count}
+            for b in one.bins
+            if b.score is not None
+        ]
+        for model, one in calibrations.items()
+    }
+    x = alt.X(
+        "x:Q", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="%", tickCount=6, title="mean score of steps")
+    )
+    chart = line_chart(
+        lines,
+        x,
+        [
+            alt.Tooltip("series:N", title="scores"),
+            alt.Tooltip("x:Q", title="mean score", format=".1%"),
+            alt.Tooltip("y:Q", title="right steps", format=".1%"),
+            alt.Tooltip("steps:Q", title="steps", format=",d"),
+        ],
+        bands=(),
+        reach=(0, 1),
+    )
+    ideal = (
+        alt.Chart(alt.InlineData(values=[{"x": 0, "y": 0}, {"x": 1, "y": 1}]))
+        .mark_line(color=MUTED, strokeDash=[2, 4], strokeWidth=1)
+        .encode(x=x, y="y:Q")
+    )
+    count = sum(b.count for one in calibrations.values() for b in one.bins)
+    return Picture(
+        name,
+        "Do the scores mean what they say?",
+        "Share of right steps among steps with about the same score; on the dotted diagonal a score is a probability. "
+        f"The error is the expected calibration error. {count:,} scored steps in bins of equal width.",
+        alt.LayerChart(layer=[ideal, *chart.layer], params=chart.params, height=HEIGHT),
+        tuple(lines),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A figure with its interval."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+    colour: str = INK
+
+
+def bars(bars: Sequence[Bar], *, name: str, title: str, caption: str, axis: str, format: str = "%") -> Picture:
+    """Figures with their intervals, one below the other, each under its name: dots, since what is compared need not
+    begin at zero. Where zero is near it is drawn."""
+    rows = [
+        {"row": i, "name": b.name, "value": b.value, "low": b.low, "high": b.high, "colour": b.colour}
+        for i, b in enumerate(bars)
+    ]
+    low, high = min(b.low for b in bars), max(b.high for b in bars)
+    near_zero = low <= 0 <= high or min(abs(low), abs(high)) < high - low
+    reach = [min(low, 0.0), max(high, 0.0)] if near_zero else [low, high]
+    scale, ticks = alt.Scale(domain=reach, nice=True, zero=False), alt.Axis(format=format, title=axis, tickCount=6)
+    x = alt.X("low:Q", scale=scale, axis=ticks)
+    tooltip = [
+        alt.Tooltip("name:N", title="of"),
+        *(alt.Tooltip(f"{field}:Q", title=field, format=format) for field in ("value", "low", "high")),
+    ]
+    base = alt.Chart(alt.InlineData(values=rows)).encode(
+        y=alt.Y("row:O", axis=None), color=alt.Color("colour:N", scale=None), tooltip=tooltip
+    )
+    span = base.mark_rule(strokeWidth=2, yOffset=8).encode(x=x, x2="high:Q")
+    dot = base.mark_point(filled=True, opacity=1, size=80, stroke=PAPER, strokeWidth=1, yOffset=8).encode(x="value:Q")
+    text = base.mark_text(align="left", baseline="middle", dy=-8, color=INK).encode(
+        x=alt.value(0), text="name:N", color=alt.value(INK)
+    )
+    zero = alt.Chart(alt.InlineData(values=[{"zero": 0}])).mark_rule(color=MUTED).encode(x="zero:Q")
+    layers = [*([zero] if near_zero else []), span, dot, text]
+    return Picture(name, title, caption, alt.LayerChart(layer=layers, height=alt.Step(44)))
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Round shares from below the low one to above the high one, some five of them."""
+    step = next(step for step in (0.01, 0.02, 0.05, 0.1, 0.2, 0.25) if high - low <= 5 * step or step == 0.25)
+    first, last = floor(low / step + 1e-9), ceil(high / step - 1e-9)
+    return [round(step * i, 2) for i in range(first, max(last, first + 1) + 1)]
+
+
+def _apart(ends: Sequence[Mapping[str, Any]], gap: float, low: float, high: float) -> list[float]:
+    """Heights for the names of the lines: those that end at the same x at least `gap` apart, and with that restriction
+    closest to the ends of their lines (isotonic regression, by pooling neighbours)."""
+    places: list[float] = [0.0] * len(ends)
+    for x in {end["x"] for end in ends}:
+        order = sorted((i for i, end in enumerate(ends) if end["x"] == x), key=lambda i: ends[i]["y"])
+        pools: list[list[float]] = []  # of the heights, less the gaps below them
+        for rank, i in enumerate(order):
+            pools.append([ends[i]["y"] - rank * gap])
+            while len(pools) > 1 and _mean(pools[-2]) > _mean(pools[-1]):
+                pools[-2:] = [pools[-2] + pools[-1]]
+        heights = [_mean(pool) for pool in pools for _ in pool]
+        shift = min(0.0, high - (heights[-1] + (len(order) - 1) * gap))
+        for rank, (i, height) in enumerate(zip(order, heights, strict=True)):
+            places[i] = max(height + shift, low) + rank * gap
+    return places
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def style(picture: Picture) -> dict[str, Any]:
+    """The picture's Vega-Lite specification, described for those who cannot see it, with the look of a report."""
+    words = {"labelColor": MUTED, "titleColor": MUTED, "labelFontSize": 12, "titleFontSize": 12}
+    spec: dict[str, Any] = picture.chart.to_dict()
+    return spec | {
+        "description": f"{picture.title}. {picture.caption}",
+        "background": PAPER,
+        "padding": 4,
+        "config": {
+            "font": "Inter, 'Helvetica Neue', Helvetica, Arial, sans-serif",
+            "view": {"stroke": None},
+            "axis": {
+                **words,
+                "titleFontWeight": "normal",
+                "titlePadding": 10,
+                "labelPadding": 6,
+                "gridColor": GRID,
+                "domainColor": MUTED,
+                "tickColor": MUTED,
+                "tickSize": 4,
+            },
+            "axisX": {"grid": False},
+            "axisY": {"domain": False, "ticks": False},
+            "text": {"fontSize": 12, "fontWeight": 500},
+        },
+    }
