@@ -5,13 +5,14 @@
 A Llama of 10 layers and width 128. Two thirds of its documents are problems with their solutions; as in the MathMix of
 Let's Verify Step by Step (arXiv 2305.20050, appendix A) about a third are critiques: right and wrong solutions in which
 every step is followed by `<|judge|>`, whose next token is " +" or " -". The marks themselves are never input, so no
-judgement sees an earlier one. Matrices are trained with Muon, the rest with AdamW, both decaying linearly to zero.
+judgement sees an earlier one. In critiques a further head, dropped after training, tells at every token whether its
+step has gone wrong: the model must compare what is written with what it expected. Matrices are trained with Muon, the
+rest with AdamW, both with rates that fall linearly to zero.
 """
 
-import itertools
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,8 +33,8 @@ class Settings:
 
     out: Path
     """directory that receives the model and its tokenizer"""
-    minutes: float = 50
-    """training time; the learning rates reach zero at its end"""
+    tokens: float = 30e6
+    """training tokens, padding included; the learning rates reach zero at their end"""
     layers: int = 10
     width: int = 128
     feedforward: int = 384
@@ -42,58 +43,69 @@ class Settings:
     critique_share: float = 1 / 3
     mark_weight: float = 3.0
     """weight of a judgement's loss beside that of a token of a solution"""
-    muon_rate: float = 0.008
+    flaw_weight: float = 0.3
+    """weight of telling, at every token of a critique, whether its step has gone wrong"""
+    muon_rate: float = 0.01
     adam_rate: float = 3e-3
     weight_decay: float = 0.01
     seed: int = 1
 
 
-Document = tuple[list[int], list[int]]
-"""token ids and, at each position, the id of the next token where it is trained, else IGNORE"""
+Document = tuple[list[int], list[int], list[int]]
+"""token ids; at each position the id of the next token, where it is trained; at each token of a critique's steps
+whether the step is wrong so far (1) or not (0); IGNORE elsewhere"""
 
 
-def documents(settings: Settings, words: PreTrainedTokenizerFast, hardest: Callable[[], int]) -> Iterator[Document]:
-    """Endless training documents: problems of the train split up to the level `hardest()`, each once."""
+def documents(settings: Settings, words: PreTrainedTokenizerFast) -> Iterator[Document]:
+    """Endless training documents: problems of the train split, each once."""
     rng = random.Random(settings.seed)
     judge, right, wrong = words.convert_tokens_to_ids([tokenizer.JUDGE, tokenizer.RIGHT, tokenizer.WRONG])
 
     def encode(text: str) -> list[int]:
         return words.encode(text, add_special_tokens=False)
 
-    for index in itertools.count():
-        problem = quantities.problem("train", settings.seed, index, rng.randint(1, hardest()))
+    for problem in quantities.generate("train", 10**9, seed=settings.seed):
         ids = [words.bos_token_id, *encode(problem.question + steps.SEPARATOR)]
         if rng.random() >= settings.critique_share:
             solution = [*encode(steps.join(quantities.solve(problem))), words.eos_token_id]
             targets = [IGNORE] * (len(ids) - 1) + solution + [IGNORE]
-            yield ids + solution, targets
+            yield ids + solution, targets, [IGNORE] * len(targets)
             continue
         written = critiques.misread(problem, rng) if rng.random() < 0.5 else critiques.corrupt(problem, rng)
-        targets = [IGNORE] * len(ids)
+        reference = [encode(step + steps.SEPARATOR) for step in quantities.solve(problem)]
+        targets, flaws = [IGNORE] * len(ids), [IGNORE] * len(ids)
         for step, rating in zip(written, quantities.rate(problem, written), strict=True):
             line = encode(step + steps.SEPARATOR)
+            agreed = max(_agreed(line, right_line) for right_line in reference)
+            flaw = min(agreed, len(line) - 1) if rating < 0 else len(line)
             ids += [*line, judge]
             targets += [IGNORE] * len(line) + [wrong if rating < 0 else right]
-        yield ids, targets
+            flaws += [int(at >= flaw) for at in range(len(line))] + [IGNORE]
+        yield ids, targets, flaws
+
+
+def _agreed(one: list[int], other: list[int]) -> int:
+    """How many ids two lines share at their beginning."""
+    return next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
 def batches(
-    settings: Settings, words: PreTrainedTokenizerFast, hardest: Callable[[], int]
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    settings: Settings, words: PreTrainedTokenizerFast
+) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
     """Documents of like length together, in lengths that are multiples of 64 (few shapes, little padding)."""
     waiting: dict[int, list[Document]] = {}
-    for document in documents(settings, words, hardest):
+    for document in documents(settings, words):
         length = -(-len(document[0]) // 64) * 64
         bucket = waiting.setdefault(length, [])
         bucket.append(document)
         if len(bucket) * length >= settings.batch_tokens:
-            ids = torch.full((len(bucket), length), words.pad_token_id)
-            targets = torch.full((len(bucket), length), IGNORE)
-            for row, (its_ids, its_targets) in enumerate(bucket):
-                ids[row, : len(its_ids)] = torch.tensor(its_ids)
-                targets[row, : len(its_targets)] = torch.tensor(its_targets)
+            padding = (words.pad_token_id, IGNORE, IGNORE)
+            rows = [
+                [[*part, *[pad] * (length - len(part))] for part, pad in zip(d, padding, strict=True)] for d in bucket
+            ]
+            ids, targets, flaws = torch.tensor(rows).unbind(1)
             waiting[length] = []
-            yield ids, targets
+            yield ids, targets, flaws
 
 
 def share_twins(model: LlamaForCausalLM, words: PreTrainedTokenizerFast) -> None:
@@ -103,6 +115,21 @@ def share_twins(model: LlamaForCausalLM, words: PreTrainedTokenizerFast) -> None
     for piece, row in vocabulary.items():
         if (" " + piece) in vocabulary:
             rows[vocabulary[" " + piece]] = rows[row] + 0.3 * rows[vocabulary[" " + piece]]
+
+
+def look_up_first(model: LlamaForCausalLM) -> None:
+    """Let half of the heads begin by attending to what resembles the token, and by copying it ("mimetic" initial values,
+    Trockman and Kolter 2023, arXiv 2305.09828). Looking up a name among the facts is the step that is hard to discover:
+    from ordinary initial values it takes most of the training, and the rest has to wait for it."""
+    size, heads = model.config.head_dim, model.config.num_attention_heads
+    for layer in model.model.layers:
+        attention = layer.self_attn
+        for head in range(heads // 2):
+            rows = slice(head * size, (head + 1) * size)
+            match, copy = (torch.nn.init.orthogonal_(torch.empty(size, model.config.hidden_size)) for _ in range(2))
+            attention.q_proj.weight.data[rows] = attention.k_proj.weight.data[rows] = match
+            attention.v_proj.weight.data[rows] = copy
+            attention.o_proj.weight.data[:, rows] = 0.5 * copy.T
 
 
 def train(settings: Settings) -> None:
@@ -124,11 +151,14 @@ def train(settings: Settings) -> None:
         )
     )
     share_twins(model, words)
+    look_up_first(model)
+    spotter = torch.nn.Linear(settings.width, 1)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model.to(device)
+    spotter.to(device)
     matrices = [p for p in model.model.layers.parameters() if p.ndim == 2]
     chosen = {id(p) for p in matrices}
-    rest = [p for p in model.parameters() if id(p) not in chosen]
+    rest = [p for p in (*model.parameters(), *spotter.parameters()) if id(p) not in chosen]
     optimizers = [
         torch.optim.Muon(
             matrices, lr=settings.muon_rate, weight_decay=settings.weight_decay, adjust_lr_fn="match_rms_adamw"
@@ -140,33 +170,32 @@ def train(settings: Settings) -> None:
     judge = words.convert_tokens_to_ids(tokenizer.JUDGE)
     began, step, tokens = time.monotonic(), 0, 0
     sums = torch.zeros(4)
-
-    def spent() -> float:
-        """The share of the training time that is over."""
-        return (time.monotonic() - began) / (60 * settings.minutes)
-
-    def hardest() -> int:
-        """Levels 1 to 6, the harder ones from the time on that the easier ones have had."""
-        return min(6, 2 + int(spent() * 20))
-
-    for batch in batches(settings, words, hardest):
-        if spent() >= 1:
+    for batch in batches(settings, words):
+        left = 1 - tokens / settings.tokens
+        if left <= 0:
             break
         for optimizer, rate in zip(optimizers, rates, strict=True):
-            optimizer.param_groups[0]["lr"] = rate * min(1, (step + 1) / 100) * (1 - spent())
-        ids, targets = (part.to(device) for part in batch)
-        wanted = targets != IGNORE
+            optimizer.param_groups[0]["lr"] = rate * min(1, (step + 1) / 100) * left
+        ids, targets, flaws = (part.to(device) for part in batch)
+        wanted, watched = targets != IGNORE, flaws != IGNORE
         judged = ids[wanted] == judge
         with torch.autocast(device, torch.bfloat16):
             hidden = forward(input_ids=ids, use_cache=False).last_hidden_state
             logits = model.lm_head(hidden[wanted])
+            spotted = spotter(hidden[watched])[:, 0]
         losses = torch.nn.functional.cross_entropy(logits.float(), targets[wanted], reduction="none")
         weights = torch.where(judged, settings.mark_weight, 1.0)
-        (losses * weights).sum().div(weights.sum()).backward()
+        loss = (losses * weights).sum() / weights.sum()
+        if watched.any():
+            loss = loss + settings.flaw_weight * torch.nn.functional.binary_cross_entropy_with_logits(
+                spotted.float(), flaws[watched].float()
+            )
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimizer in optimizers:
             optimizer.step()
         model.zero_grad()
+        spotter.zero_grad()
         step, tokens = step + 1, tokens + ids.numel()
         sums += torch.stack([losses[~judged].sum(), (~judged).sum(), losses[judged].sum(), judged.sum()]).detach().cpu()
         if step % 100 == 0:
@@ -177,8 +206,6 @@ def train(settings: Settings) -> None:
                 flush=True,
             )
             sums.zero_()
-        if step % 500 == 0:
-            torch.save(model.state_dict(), "/tmp/ckpt.pt")
     model.config._attn_implementation = "sdpa"
     model.to(torch.bfloat16).save_pretrained(settings.out)
     words.save_pretrained(settings.out)

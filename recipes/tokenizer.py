@@ -13,7 +13,7 @@ RIGHT, WRONG = " +", " -"
 
 def build() -> PreTrainedTokenizerFast:
     """A tokenizer that loses nothing: `decode(encode(text)) == text` for any text."""
-    split = pre_tokenizers.Split(Regex(r" ?[A-Za-z]+| ?\d| ?[^\sA-Za-z\d]|\s"), "isolated")
+    split = pre_tokenizers.Split(Regex(r"'s| ?[A-Za-z]+| ?\d| ?[^\sA-Za-z\d]|\s"), "isolated")
     pieces = set()
     for problem in itertools.chain(quantities.generate("train", 6000), quantities.generate("ood", 2000)):
         text = problem.question + "\n" + "\n".join(quantities.solve(problem)) + "\n"

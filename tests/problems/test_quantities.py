@@ -11,8 +11,8 @@ from stepmark.types import Problem
 
 SPLITS = ("train", "validation", "test", "ood")
 QUESTION = (
-    "Cat has 3 fewer coins than Lee. Bo has 5 coins. Lee has twice as many coins as Ida. Ida has 12 coins. "
-    "Max has as many coins as Ida and Cat together. How many coins does Max have?"
+    "Cat has Lee's coins minus 3. Bo has 5 coins. Lee owns twice of Ida's coins. Ida holds 12 coins. "
+    "Max owns Ida's and Cat's coins. How many coins does Max have?"
 )
 HAND = Problem("hand", QUESTION, "33", "quantities")
 RIGHT = (
@@ -148,6 +148,6 @@ def test_foreign_text_is_refused():
     with pytest.raises(InputError, match="not a sentence of Quantities"):
         quantities.situation("Tom runs fast. How many coins does Tom have?")
     with pytest.raises(InputError, match="undefined in the problem: Bo"):
-        quantities.situation("Tom has 3 fewer coins than Bo. How many coins does Tom have?")
+        quantities.situation("Tom has Bo's coins minus 3. How many coins does Tom have?")
     with pytest.raises(InputError, match="level 99"):
         quantities.problem("test", 0, 0, 99)

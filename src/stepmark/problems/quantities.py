@@ -4,7 +4,7 @@ People hold things; each amount is given or defined from others, in shuffled sen
 is asked for. A solution first states the relations, from the question backwards, then computes the values forwards, so
 that a line is one look-up or one operation:
 
-    Cat has 3 fewer coins than Lee. Bo has 5 coins. Lee has twice as many coins as Ida. Ida has 12 coins.
+    Cat has Lee's coins minus 3. Bo has 5 coins. Lee owns twice Ida's coins. Ida holds 12 coins.
     How many coins does Cat have?
 
     Cat : Lee - 3
@@ -49,20 +49,20 @@ THINGS = ("apples", "books", "cards", "coins", "keys", "marbles", "pens", "shell
 # the thing. Out of distribution, known words stand in sentences of another build.
 _FACTORS = {"twice": ("*", 2), "half": ("/", 2), "a third": ("/", 3)}
 _PHRASINGS: Mapping[str, tuple[str, ...]] = {
-    "given": ("{A} has {k} {t}.", "{A} owns {k} {t}.", "{A} starts with {k} {t}."),
-    "+": ("{A} has {k} more {t} than {B}.", "{A} has {k} {t} more than {B}.", "{A} owns the {t} of {B} plus {k}."),
-    "-": ("{A} has {k} fewer {t} than {B}.", "{A} has {k} {t} less than {B}.", "{A} owns the {t} of {B} minus {k}."),
-    "*": ("{A} has {k} times as many {t} as {B}.", "{A} owns {k} times the {t} of {B}."),
-    "together": ("{A} has as many {t} as {B} and {C} together.", "{A} owns the {t} of {B} and {C}."),
-    "factor": ("{A} has {k} as many {t} as {B}.", "{A} owns {k} the {t} of {B}."),
+    "given": ("{A} has {k} {t}.", "{A} owns {k} {t}.", "{A} holds {k} {t}."),
+    "+": ("{A} has {B}'s {t} plus {k}.", "{A} owns {B}'s {t} and {k} more.", "{A} holds {B}'s {t} with {k} more."),
+    "-": ("{A} has {B}'s {t} minus {k}.", "{A} owns {B}'s {t} but {k} fewer.", "{A} holds {B}'s {t} less {k}."),
+    "*": ("{A} has {B}'s {t} times {k}.", "{A} owns {B}'s {t} {k} times over."),
+    "together": ("{A} has {B}'s {t} plus {C}'s.", "{A} owns {B}'s and {C}'s {t}."),
+    "factor": ("{A} has {k} {B}'s {t}.", "{A} owns {k} of {B}'s {t}."),
 }
 _OOD_PHRASINGS: Mapping[str, tuple[str, ...]] = {
-    "given": ("{A} has as many as {k} {t}.",),
-    "+": ("{A} has as many {t} as {B} and {k} more.",),
-    "-": ("{A} has as many {t} as {B} and {k} fewer.",),
-    "*": ("{A} has as many {t} as {B} {k} times.",),
-    "together": ("{A} has together as many {t} as {B} and {C}.",),
-    "factor": ("{A} owns {k} as many {t} as {B} has.",),
+    "given": ("{A} has how many {t}: {k}.",),
+    "+": ("{A} has {k} {t} more and {B}'s {t}.",),
+    "-": ("{A} has {k} {t} fewer with {B}'s {t}.",),
+    "*": ("{A} has {k} times {B}'s {t}.",),
+    "together": ("{A} has {B}'s {t} with {C}'s {t}.",),
+    "factor": ("{A} holds {k} {t} of {B}'s {t}.",),
 }
 _QUESTIONS = ("How many {t} does {A} have?", "Find how many {t} {A} has.")
 _OOD_QUESTIONS = ("{A} has how many {t}?",)
