@@ -118,9 +118,9 @@ def share_twins(model: LlamaForCausalLM, words: PreTrainedTokenizerFast) -> None
 
 
 def look_up_first(model: LlamaForCausalLM) -> None:
-    """Let half of the heads begin by attending to what resembles the token, and by copying it ("mimetic" initial values,
-    Trockman and Kolter 2023, arXiv 2305.09828). Looking up a name among the facts is the step that is hard to discover:
-    from ordinary initial values it takes most of the training, and the rest has to wait for it."""
+    """Let half of the heads begin by attending to what resembles the token, and by copying it ("mimetic" initial
+    values, Trockman and Kolter 2023, arXiv 2305.09828). Looking up a name among the facts is what is hard to discover:
+    from ordinary initial values it takes most of the training, and all else has to wait for it."""
     size, heads = model.config.head_dim, model.config.num_attention_heads
     for layer in model.model.layers:
         attention = layer.self_attn
