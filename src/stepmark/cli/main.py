@@ -14,7 +14,9 @@ from stepmark import __version__
 from stepmark.errors import BackendError, InputError
 
 VERBS = {
+    "demo": "the whole loop on the bundled model, from problems to a report, in minutes",
     "train": "an outcome or process reward model from recorded solutions",
+    "grade": "answers against gold answers",
     "evaluate": "what a selection method gains on a pool of candidates",
 }
 """Each verb and what it does, in the order of the help. The verb `name` is the dataclass `Name` in `stepmark.cli.name`,
@@ -57,7 +59,7 @@ def _parse(name: str, args: Sequence[str]) -> Verb:
     import tyro
 
     module = importlib.import_module(f"stepmark.cli.{name}")
-    config = (tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes)
+    config = (tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes, tyro.conf.FlagCreatePairsOff)
     verb: Verb = tyro.cli(getattr(module, name.capitalize()), prog=f"stepmark {name}", args=args, config=config)
     return verb
 
