@@ -16,7 +16,7 @@ from stepmark.grading.tree import Node
 
 MAX_TERMS = 300
 MAX_BITS = 20_000
-MAX_POWER = 2_000
+MAX_POWER = 10_000
 MAX_FACTORIAL = 3_000
 
 Atom = tuple[str, Hashable]

@@ -44,6 +44,7 @@ _PHRASES = {
     **dict.fromkeys(("undefined", "dne", "does not exist"), Node("text", (), "does not exist")),
     **dict.fromkeys(("infinitely many", "infinite", "infinitely many solutions"), Node("text", (), "infinitely many")),
 }
+_SHORT_TEXTS = frozenset(("no", "ok", "up", "am", "pm", "or", "in", "on", "he", "it"))
 _FILLERS = frozenset(
     ("approximately", "about", "around", "roughly", "exactly", "approx", "only", "answer", "thus", "so", "is")
 )
@@ -62,6 +63,8 @@ _DETEX = re.compile(
 _LEFT = " \t\r\n,;*\"`'"
 _EDGE = _LEFT + "."
 _DECIMAL_COMMA = re.compile(r"[\s$+-]*(?:0,[0-9]+|[0-9]+,(?:[0-9]{1,2}|[0-9]{4,}))[\s$.]*", re.ASCII)
+_WRAPPERS = (("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"), ("\\boxed{", "}"), ("\\fbox{", "}"))
+_BRACES = re.compile(r"(?<!\\)[{}$]|\\[()\[\]]")
 _LONGEST_TEXT = 4_000
 _DEEPEST = 60
 
@@ -69,7 +72,7 @@ _DEEPEST = 60
 @lru_cache(maxsize=16384)
 def read(text: str, *, thousands: bool = True) -> Node:
     """The tree of an answer. Never raises: text that is not understood is a `text` or `unread` leaf."""
-    stripped = text.lstrip(_LEFT).rstrip(_EDGE)
+    stripped = unwrapped(text)
     try:
         special = _special(stripped)
         if special is not None:
@@ -85,6 +88,29 @@ def read(text: str, *, thousands: bool = True) -> Node:
             return Node("unread", (), (plain, str(error)))
         letters_only = re.search(r"[0-9\\^_=<>+*/|]", _DETEX.sub(" ", tidy(stripped)[:_LONGEST_TEXT])) is None
         return Node("text", (), plain) if letters_only and plain else Node("unread", (), (plain, str(error)))
+
+
+def unwrapped(text: str) -> str:
+    """An answer without what encloses it all: white space, dollars, \\( \\), \\[ \\], \\boxed{}, a final stop."""
+    while True:
+        text = text.lstrip(_LEFT).rstrip(_EDGE)
+        inner = text
+        for opening, closing in _WRAPPERS:
+            if inner.startswith(opening) and inner.endswith(closing) and len(inner) > len(opening) + len(closing):
+                inner = inner[len(opening) : -len(closing)]
+        if inner == text or _unpaired(inner):
+            return text
+        text = inner
+
+
+def _unpaired(text: str) -> bool:
+    """Whether a text closes more than it opens: what was taken off its ends was no pair."""
+    depth = 0
+    for brace in _BRACES.findall(text):
+        depth += {"{": 1, "\\(": 1, "\\[": 1, "$": 0}.get(brace, -1)
+        if depth < 0 or brace == "$":
+            return True
+    return False
 
 
 def alternatives(text: str) -> list[Node]:
@@ -240,7 +266,8 @@ def _phrase(tokens: list[Token]) -> Node | None:
         return num(value)
     if len(tokens) == 1 and (len(folded) == 1 or folded in ("pi", "infinity", "inf", "infty")):
         return None
-    if len(tokens) == 1 and text.isupper() and len(text) <= 3:
+    bare = len(tokens) == 1 and not tokens[0].quoted and folded not in _SHORT_TEXTS
+    if bare and (len(text) == 2 or (len(text) == 3 and (text.isupper() or not set(folded) & set("aeiou")))):
         return None
     if {"and", "or"} & {token.text for token in tokens}:
         return None

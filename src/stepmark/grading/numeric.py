@@ -16,6 +16,7 @@ from typing import Any
 from stepmark.grading.tree import Node, symbols, unknown_function
 
 DIGITS = 60
+MAX_DIGITS = 3_000
 MAX_NODES = 400
 MAX_SUM = 200
 MAX_EXPONENT = 1 << 20
@@ -152,20 +153,30 @@ def _integer_points(n: int) -> tuple[tuple[Fraction, ...], ...]:
 
 
 def _agree(a: Node, b: Node, env: Env, *, real: bool) -> bool | None:
-    """Whether two values agree at one point. False needs a difference that 60 digits show beyond doubt."""
-    for digits in (DIGITS, 4 * DIGITS):
+    """Whether two values agree at one point, in every digit before the point and DIGITS - 15 after it, and to as many
+    significant digits. False needs a difference that the digits show beyond doubt."""
+    mp = _context()
+    digits = DIGITS
+    for _ in range(3):
         x, y = evaluate(a, env, digits, real=real), evaluate(b, env, digits, real=real)
-        mp = _context()
-        mp.dps = digits
         size, difference = max(abs(x), abs(y)), abs(x - y)
         if not mp.isfinite(size):
             raise Undecided("not finite")
-        if difference == 0 or difference <= size * mp.mpf(10) ** (15 - digits):
-            return True
-        if size > mp.mpf(10) ** (-digits // 2) and difference > size * mp.mpf(10) ** (-digits // 3):
+        if difference > size * mp.mpf(10) ** (-DIGITS // 3) and size > mp.mpf(10) ** (-digits // 2):
             return False
-        if size < mp.mpf(10) ** (-digits // 2) and digits > DIGITS:
-            return True if size < mp.mpf(10) ** (20 - digits) else None
+        needed = DIGITS + max(0, _magnitude(size, mp) * 3 // 10)
+        if needed > MAX_DIGITS:
+            raise Undecided("too large")
+        if digits < needed:
+            digits = needed
+        elif difference <= size * mp.mpf(10) ** (15 - digits):
+            return True
+        elif difference > size * mp.mpf(10) ** (-digits // 2) and size > mp.mpf(10) ** (-digits // 2):
+            return False
+        elif size < mp.mpf(10) ** (20 - digits) and digits > DIGITS:
+            return True
+        else:
+            digits *= 4
     return None
 
 
