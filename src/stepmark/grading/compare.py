@@ -269,7 +269,7 @@ def _any_order(a: Sequence[Node], b: Sequence[Node], policy: Policy) -> Outcome:
     rest, undecided = list(b), ""
     for x in a:
         for position, y in enumerate(rest):
-            outcome = same(*ordered(x, y), policy)
+            outcome = same(x, y, policy)
             if outcome.equal:
                 del rest[position]
                 break
@@ -278,11 +278,6 @@ def _any_order(a: Sequence[Node], b: Sequence[Node], policy: Policy) -> Outcome:
         else:
             return Outcome(None, undecided) if undecided else Outcome(False, "an entry without an equal")
     return Outcome(True, "the same entries")
-
-
-def ordered(a: Node, b: Node) -> tuple[Node, Node]:
-    """A pair in an order that does not depend on which came first."""
-    return (a, b) if repr(a) <= repr(b) else (b, a)
 
 
 # tuples, matrices, ratios, times, bases, congruences, sets

@@ -10,7 +10,7 @@ from collections.abc import Hashable, Sequence
 from functools import lru_cache
 
 from stepmark.grading import algebra, choices, numeric
-from stepmark.grading.compare import ordered, same
+from stepmark.grading.compare import same
 from stepmark.grading.forms import alternatives, read
 from stepmark.grading.policy import DEFAULT, Policy
 from stepmark.grading.requirements import unmet
@@ -81,16 +81,16 @@ def _equal(a: str, b: str, policy: Policy) -> Verdict:
 
 
 def _outcome(a: str, b: str, policy: Policy) -> Outcome:
-    outcome = same(*ordered(read(a), read(b)), policy)
+    outcome = same(read(a), read(b), policy)
     if outcome.equal:
         return outcome
     if (letters := choices.letters(a, b)) is not None:
         return Outcome(letters, "the same choice" if letters else "different choices")
     for reading in alternatives(a):
-        if (other := same(*ordered(reading, read(b)), policy)).equal:
+        if (other := same(reading, read(b), policy)).equal:
             return other
     for reading in alternatives(b):
-        if (other := same(*ordered(read(a), reading), policy)).equal:
+        if (other := same(read(a), reading, policy)).equal:
             return other
     return outcome
 

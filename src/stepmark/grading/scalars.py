@@ -81,17 +81,27 @@ def _values(a: Node, b: Node, policy: Policy) -> Outcome:
         return rounded
     if exact is False:
         return Outcome(False, "different values")
-    if (
-        not any(node.head in BIG for tree in (a, b) for node in tree.walk())
-        or (numerically := numeric.same(a, b)) is not None
-    ):
-        numerically = numeric.same(a, b)
-        if numerically is not None:
-            return Outcome(numerically, "equal at every point tried" if numerically else "different values at a point")
+    if _infinite(a) or _infinite(b):
+        return _with_infinity(a, b)
+    numerically = numeric.same(a, b)
+    if numerically is not None:
+        return Outcome(numerically, "equal at every point tried" if numerically else "different values at a point")
     symbolically = symbolic.is_zero(add(a, negate(b)))
     if symbolically.equal is None:
         return Outcome(None, symbolically.reason)
     return Outcome(symbolically.equal, symbolically.reason)
+
+
+def _infinite(node: Node) -> bool:
+    """Whether infinity occurs in a scalar, other than as the bound of a sum or integral."""
+    return node.leaf == "inf" or (node.head not in BIG and any(map(_infinite, node.args)))
+
+
+def _with_infinity(a: Node, b: Node) -> Outcome:
+    values = [numeric.constant(node) if _infinite(node) else 0.0 for node in (a, b)]
+    if None in values:
+        return Outcome(None, "arithmetic with infinity")
+    return Outcome(values[0] == values[1], "infinite alike" if values[0] == values[1] else "one is infinite")
 
 
 def _exact(a: Node, b: Node) -> bool | None:
