@@ -8,11 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stepmark.engine.cache import Pool, Slots
+from stepmark.engine.cache import BLOCK, Blocks, Ints, Pool, Trunks
 from stepmark.engine.decoder import Decoder
 from stepmark.engine.tree import Places
-
-Ints = npt.NDArray[np.int64]
 
 
 class PrefillAttention:
@@ -68,87 +66,87 @@ class PrefillAttention:
 
 
 class StepAttention:
-    """One new token for each row: over the trunk that it shares with other rows, and over its own tokens.
+    """One new token for each row: over the trunk that it shares with other rows, and over its own blocks.
 
-    The rows of a trunk read it together, as one matrix product. Over the row's own tokens all heads share one product
-    too: the queries of a row are laid on the diagonal of a [heads, kv heads * D] matrix, whose zeros pick each head's
-    part of the token-major keys. That wastes arithmetic, which is cheap, to save many tiny products, which are not.
+    All blocks are one batch of matrix products, and all trunks another, in which the rows of a trunk read it together.
+    The heads of a row share a product too: their queries are laid on the diagonal of a [heads, kv heads * D] matrix,
+    whose zeros pick each head's part of the token-major keys. That wastes arithmetic, which is cheap, to save many
+    tiny products, which are not.
     """
 
     def __init__(
-        self, decoder: Decoder, slots: Slots, *, position_N: Ints, own_N: Ints, trunk_N: Ints, trunk_length_N: Ints
+        self, decoder: Decoder, blocks: Blocks, trunks: Trunks, *, position_N: Ints, own_N: Ints, trunk_N: Ints
     ) -> None:
-        """`own_N` is the index of the new token among the row's own; `trunk_N` is -1 for rows without a trunk."""
+        """`own_N` is the number of the new token among the row's own; `trunk_N` is -1 for rows without a trunk."""
+        self.decoder, self.blocks, self.trunks = decoder, blocks, trunks
         device = decoder.device
-        self.decoder, self.slots = decoder, slots
-        self.scale = decoder.head_dim**-0.5
-        self.count = len(own_N)
-        self.length = min(-(-int(own_N.max() + 1) // 16) * 16, slots.own.shape[3])
-        self.shared = min(-(-int(trunk_length_N.max()) // 16) * 16, slots.trunk.shape[4])
-        self.flat = torch.from_numpy(np.arange(self.count) * slots.own.shape[3] + own_N).to(device)
-        column = np.concatenate([np.arange(self.shared), np.arange(self.length)])
-        is_own = np.arange(len(column)) >= self.shared
-        seen = np.where(is_own, column <= own_N[:, None], column < trunk_length_N[:, None])
-        key = np.where(is_own, trunk_length_N[:, None] + column, column)
+        rows = np.arange(len(own_N))
+        self.rows, self.levels = len(own_N), int(own_N.max()) // BLOCK + 1
+        self.shared = trunks.length if trunks.count else 0
+        owner, level = blocks.owner[: blocks.count], blocks.level[: blocks.count]
+        self.owner = torch.from_numpy(owner).to(device)
+        self.slot = torch.from_numpy(owner * self.levels + level).to(device)
+        self.new = blocks.places(rows, own_N)
+        length_N = np.where(trunk_N >= 0, trunks.lengths[trunk_N], 0)[:, None]
+        in_trunk, in_own = np.arange(self.shared), np.arange(self.levels * BLOCK)
+        seen = np.concatenate([in_trunk < length_N, in_own <= own_N[:, None]], axis=1)
+        key = np.concatenate([np.broadcast_to(in_trunk, (self.rows, self.shared)), length_N + in_own], axis=1)
         self.masks: dict[int | None, Tensor] = {}
         for window in set(decoder.windows):
-            visible = seen if window is None else seen & (key > position_N[:, None] - window)
-            mask = torch.zeros(visible.shape, dtype=decoder.dtype, device=device)
-            mask.masked_fill_(torch.from_numpy(~visible).to(device), -torch.inf)
-            self.masks[window] = mask.unsqueeze(1)
+            hidden = ~seen if window is None else ~seen | (key <= position_N[:, None] - window)
+            mask = torch.zeros(hidden.shape, dtype=decoder.dtype, device=device)
+            self.masks[window] = mask.masked_fill_(torch.from_numpy(hidden).to(device), -torch.inf).unsqueeze(1)
         group = torch.arange(decoder.heads, device=device) // (decoder.heads // decoder.kv_heads)
         diagonal = group.unsqueeze(1) == torch.arange(decoder.kv_heads, device=device)
-        self.diagonal = diagonal.to(decoder.dtype).unsqueeze(2)
+        self.diagonal: Tensor = diagonal.to(decoder.dtype).unsqueeze(2) * decoder.head_dim**-0.5
         if self.shared:
             self._lay_grid(trunk_N)
 
     def _lay_grid(self, trunk_N: Ints) -> None:
-        """Cells [trunks, width] of the rows that share each trunk; cells without a row repeat row 0."""
+        """Cells [trunks, width] for the rows of each trunk; a cell without a row repeats row 0 and is never read."""
+        device = self.decoder.device
         rows = np.flatnonzero(trunk_N >= 0)
         rows = rows[np.argsort(trunk_N[rows], kind="stable")]
-        trunks = trunk_N[rows]
-        starts = np.searchsorted(trunks, np.arange(trunks[-1] + 1))
-        rank = np.arange(len(rows)) - starts[trunks]
-        self.width = -(-int(rank.max() + 1) // 4) * 4
-        self.trunks = int(trunks[-1]) + 1
-        grid = np.zeros(self.trunks * self.width, np.int64)
-        cell = np.zeros(self.count, np.int64)
-        cell[rows] = trunks * self.width + rank
+        trunk = trunk_N[rows]
+        rank = np.arange(len(rows)) - np.searchsorted(trunk, trunk)
+        width = int(rank.max()) + 1
+        grid, cell = np.zeros(self.trunks.count * width, np.int64), np.zeros(self.rows, np.int64)
+        cell[rows] = trunk * width + rank
         grid[cell[rows]] = rows
-        device = self.decoder.device
         self.grid, self.cell = torch.from_numpy(grid).to(device), torch.from_numpy(cell).to(device)
         self.has_trunk = torch.from_numpy(trunk_N >= 0).to(device, self.decoder.dtype).unsqueeze(1)
 
     def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        decoder, shared = self.decoder, self.shared
-        keys, values = self.slots.own[layer]
-        keys.flatten(0, 1).index_copy_(0, self.flat, k.flatten(1))
-        values.flatten(0, 1).index_copy_(0, self.flat, v.flatten(1))
-        keys, values = keys[: self.count, : self.length], values[: self.count, : self.length]
-        mask = self.masks[decoder.windows[layer]]
-        scores = q.new_empty(self.count, decoder.heads, shared + self.length)
-        spread = (q.unsqueeze(2) * self.diagonal).flatten(2)
-        own = torch.bmm(keys, spread.transpose(1, 2)).transpose(1, 2)
-        torch.add(mask[..., shared:], own, alpha=self.scale, out=scores[..., shared:])
+        heads, shared, blocks = self.decoder.heads, self.shared, self.blocks
+        keys, values = blocks.kv[layer, :, : blocks.count]
+        keys.flatten(0, 1).index_copy_(0, self.new, k.flatten(1))
+        values.flatten(0, 1).index_copy_(0, self.new, v.flatten(1))
+        scores = q.new_empty(self.rows, heads, shared + self.levels * BLOCK)
+        own = q.new_zeros(self.rows * self.levels, heads, BLOCK)
+        own.index_copy_(0, self.slot, torch.bmm(keys, self._spread(q[self.owner]).transpose(1, 2)).transpose(1, 2))
+        own = own.view(self.rows, self.levels, heads, BLOCK)
+        scores[..., shared:].view(self.rows, heads, self.levels, BLOCK).copy_(own.transpose(1, 2))
         if shared:
-            trunk_keys, trunk_values = self.slots.trunk[layer, :, : self.trunks, :, :shared].flatten(1, 2)
-            together = self._rows(torch.bmm(self._cells(q), trunk_keys.transpose(1, 2)))
-            torch.add(mask[..., :shared], together, alpha=self.scale, out=scores[..., :shared])
-        weights = torch.softmax(scores, dim=-1)
-        out = torch.bmm(weights[..., shared:], values)
-        out = out.view(self.count, decoder.kv_heads, -1, decoder.kv_heads, decoder.head_dim)
-        out = out.diagonal(dim1=1, dim2=3).permute(0, 3, 1, 2).flatten(1)
+            trunk_keys, trunk_values = self.trunks.kv[layer]
+            cells = self._spread(q[self.grid]).view(self.trunks.count, -1, keys.shape[-1])
+            together = torch.bmm(trunk_keys, cells.transpose(1, 2)).view(self.trunks.count, shared, -1, heads)
+            scores[..., :shared] = together.permute(0, 2, 3, 1).flatten(0, 1)[self.cell]
+        weights = torch.softmax(scores.add_(self.masks[self.decoder.windows[layer]]), dim=-1)
+        own = weights[..., shared:].view(self.rows, heads, self.levels, BLOCK).transpose(1, 2).flatten(0, 1)
+        out = self._gather(torch.bmm(own[self.slot], values))
+        out = torch.zeros_like(q).flatten(1).index_add_(0, self.owner, out)
         if shared:
-            together = self._rows(torch.bmm(self._cells(weights[..., :shared]), trunk_values))
-            out = torch.addcmul(out, together.flatten(1), self.has_trunk)
+            cells = weights[self.grid][..., :shared].reshape(self.trunks.count, -1, shared)
+            together = self._gather(torch.bmm(cells, trunk_values).view(len(self.grid), heads, -1))
+            out = torch.addcmul(out, together[self.cell], self.has_trunk)
         return out
 
-    def _cells(self, x: Tensor) -> Tensor:
-        """[rows, heads, M] -> [trunks * kv heads, width * heads of a group, M]"""
-        x = x[self.grid].view(self.trunks, self.width, self.decoder.kv_heads, -1, x.shape[-1])
-        return x.transpose(1, 2).flatten(2, 3).flatten(0, 1)
+    def _spread(self, q: Tensor) -> Tensor:
+        """[N, heads, D] -> [N, heads, kv heads * D], scaled, zero outside each head's own part."""
+        return (q.unsqueeze(2) * self.diagonal).flatten(2)
 
-    def _rows(self, x: Tensor) -> Tensor:
-        """[trunks * kv heads, width * heads of a group, M] -> [rows, heads, M]"""
-        x = x.view(self.trunks, self.decoder.kv_heads, self.width, -1, x.shape[-1])
-        return x.transpose(1, 2).flatten(2, 3).flatten(0, 1)[self.cell]
+    def _gather(self, out: Tensor) -> Tensor:
+        """[N, heads, kv heads * D] -> [N, heads * D], each head's own part."""
+        kv_heads = self.decoder.kv_heads
+        parts = out.view(len(out), kv_heads, -1, kv_heads, self.decoder.head_dim).diagonal(dim1=1, dim2=3)
+        return parts.permute(0, 3, 1, 2).flatten(1)

@@ -1,22 +1,42 @@
-"""The tensors that hold keys and values: a pool for the prefix tree, slots for the running samples.
+"""The tensors that hold keys and values: a pool for the prefix tree, blocks and trunks for the running samples.
 
-Axes: layer, 2 (keys, values), then places or slots. A slot's padding is masked, so its values must be finite: all
-tensors start as zeros (which on a CPU takes no memory before it is written).
+Axes: layer, 2 (keys, values), then places, blocks or trunks. Padding is masked, so its values must be finite: all
+tensors start as zeros, which on a CPU take no memory before they are written.
 """
 
+import math
+
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from stepmark.engine.decoder import Decoder
 from stepmark.engine.tree import Places
 
+Ints = npt.NDArray[np.int64]
+
+BLOCK = 32
+"""tokens of a block; the lengths of trunks are multiples of it too"""
+
+
+def blocks_of(tokens: int) -> int:
+    return -(-tokens // BLOCK)
+
+
+def _zeros(decoder: Decoder, *shape: int) -> Tensor:
+    shape = (len(decoder.layers), 2, *shape, decoder.kv_heads * decoder.head_dim)
+    if decoder.device.type != "cpu" or not math.prod(shape):
+        return torch.zeros(shape, dtype=decoder.dtype, device=decoder.device)
+    memory = np.zeros(math.prod(shape) * decoder.embedding.element_size(), np.uint8)
+    return torch.from_numpy(memory).view(decoder.dtype).view(shape)
+
 
 class Pool:
     """Keys and values of single tokens, by place."""
 
     def __init__(self, decoder: Decoder, capacity: int) -> None:
-        shape = (len(decoder.layers), 2, capacity, decoder.kv_heads * decoder.head_dim)
-        self.kv = torch.zeros(shape, dtype=decoder.dtype, device=decoder.device)
+        self.kv = _zeros(decoder, capacity)
 
     def read(self, places: Places) -> Tensor:
         """[layers, 2, *places, width]"""
@@ -29,57 +49,119 @@ class Pool:
         self.kv.index_copy_(2, torch.from_numpy(places).to(self.kv.device), kv)
 
 
-class Slots:
-    """One row for each running sample (its own tokens), one trunk for each prefix that several rows share.
+class Blocks:
+    """The tokens of single rows, in blocks. Blocks 0 to count-1 are in use, without gaps, so that attention reads them
+    all as one contiguous batch, whatever the rows' lengths."""
 
-    Rows are token-major, [layer, 2, row, token, kv heads * D]; trunks head-major, [layer, 2, trunk, kv head, token, D].
-    Each kind may hold `tokens` tokens in all; its length grows to the longest that is asked for, and its number of
-    slots shrinks with that, so that the memory limit holds whatever the lengths.
-    """
+    def __init__(self, decoder: Decoder, rows: int, capacity: int) -> None:
+        self.kv = _zeros(decoder, capacity, BLOCK)
+        self.capacity = capacity
+        self.count = 0
+        self.owner: Ints = np.zeros(capacity, np.int64)
+        """the row of each block"""
+        self.level: Ints = np.zeros(capacity, np.int64)
+        """its number among the row's blocks"""
+        self.table: Ints = np.zeros((rows, blocks_of(decoder.context)), np.int64)
+        """the block of a row at a level"""
 
-    def __init__(self, decoder: Decoder, rows: int, row_tokens: int, trunks: int, trunk_tokens: int) -> None:
-        self.decoder = decoder
-        self.max_rows, self.row_tokens = rows, row_tokens
-        self.max_trunks, self.trunk_tokens = trunks, trunk_tokens
-        self.own = self._zeros(0, 0, decoder.kv_heads * decoder.head_dim)
-        self.trunk = self._zeros(0, decoder.kv_heads, 0, decoder.head_dim)
+    def add(self, rows: Ints, levels: Ints) -> Ints:
+        """New blocks for rows at levels."""
+        blocks = np.arange(self.count, self.count + len(rows))
+        self.count += len(rows)
+        self.owner[blocks], self.level[blocks] = rows, levels
+        self.table[rows, levels] = blocks
+        return blocks
 
-    def rows_at(self, length: int) -> int:
-        """How many rows fit when the longest has `length` own tokens."""
-        return min(self.max_rows, self.row_tokens // max(_round(length), self.own.shape[3]))
+    def fill(self, rows: Ints, kv: Tensor) -> None:
+        """Gives each of the rows, which have no blocks yet, the tokens `kv` [layers, 2, tokens, width]."""
+        need = blocks_of(kv.shape[2])
+        blocks = self.add(np.repeat(rows, need), np.tile(np.arange(need), len(rows)))
+        kv = torch.nn.functional.pad(kv, (0, 0, 0, need * BLOCK - kv.shape[2]))
+        mine = self.kv[:, :, blocks[0] : blocks[-1] + 1]
+        mine.view(*kv.shape[:2], len(rows), need, BLOCK, -1).copy_(kv.view(*kv.shape[:2], 1, need, BLOCK, -1))
 
-    def trunks_at(self, length: int) -> int:
-        """How many trunks fit when the longest has `length` tokens."""
-        return min(self.max_trunks, self.trunk_tokens // max(_round(length), self.trunk.shape[4]))
+    def places(self, rows: Ints, columns: Ints) -> Tensor:
+        """Where single tokens of rows are when blocks are read as flat tokens."""
+        flat = self.table[rows, columns // BLOCK] * BLOCK + columns % BLOCK
+        return torch.from_numpy(flat).to(self.kv.device)
 
-    def rows_at_best(self, length: int) -> int:
-        """The same when nothing longer is running."""
-        return min(self.max_rows, self.row_tokens // _round(length))
+    def read(self, rows: Ints, columns: Ints) -> Tensor:
+        """Keys and values [layers, 2, N, width] of single tokens."""
+        return self.kv.flatten(2, 3).index_select(2, self.places(rows, columns))
 
-    def trunks_at_best(self, length: int) -> int:
-        return min(self.max_trunks, self.trunk_tokens // _round(length))
-
-    def reserve_rows(self, length: int, live: int) -> None:
-        """Makes room for rows of `length`; the first `live` rows are kept."""
-        if _round(length) > self.own.shape[3]:
-            old = self.own
-            self.own = self._zeros(self.rows_at(length), _round(length), old.shape[4])
-            self.own[:, :, :live, : old.shape[3]] = old[:, :, :live]
-
-    def reserve_trunks(self, length: int, live: int) -> None:
-        if _round(length) > self.trunk.shape[4]:
-            old = self.trunk
-            self.trunk = self._zeros(self.trunks_at(length), old.shape[3], _round(length), old.shape[5])
-            self.trunk[:, :, :live, :, : old.shape[4]] = old[:, :, :live]
-
-    def shrink(self) -> None:
-        """Forgets the lengths asked for so far; nothing must be running."""
-        self.own, self.trunk = self.own[:, :, :, :0], self.trunk[:, :, :, :, :0]
-
-    def _zeros(self, *shape: int) -> Tensor:
-        decoder = self.decoder
-        return torch.zeros(len(decoder.layers), 2, *shape, dtype=decoder.dtype, device=decoder.device)
+    def rename(self, gone: Ints, rows: Ints, names: Ints) -> None:
+        """Frees the blocks of the rows that are `gone`; `rows` are called `names` from now on."""
+        name = np.arange(len(self.table))
+        name[gone] = -1
+        name[rows] = names
+        owner = name[self.owner[: self.count]]
+        left = int((owner >= 0).sum())
+        gaps = np.flatnonzero(owner[:left] < 0)
+        movers = left + np.flatnonzero(owner[left:] >= 0)
+        if len(gaps):
+            target, source = (torch.from_numpy(x).to(self.kv.device) for x in (gaps, movers))
+            self.kv.index_copy_(2, target, self.kv.index_select(2, source))
+            owner[gaps] = owner[movers]
+            self.level[gaps] = self.level[movers]
+        self.count = left
+        self.owner[:left] = owner[:left]
+        self.table[owner[:left], self.level[:left]] = np.arange(left)
 
 
-def _round(length: int) -> int:
-    return -(-length // 64) * 64
+class Trunks:
+    """Prefixes that several rows share, padded to the longest. Trunks 0 to count-1 are in use, without gaps."""
+
+    def __init__(self, decoder: Decoder, trunks: int, tokens: int) -> None:
+        self._kv = _zeros(decoder, tokens)
+        self.tokens = tokens
+        self.count = 0
+        self.length = 0
+        """of all trunks, with padding"""
+        self.lengths: Ints = np.zeros(trunks, np.int64)
+        self.rows: Ints = np.zeros(trunks, np.int64)
+        """how many rows each still has"""
+
+    @property
+    def kv(self) -> Tensor:
+        """[layers, 2, trunks, tokens, width]"""
+        return self._view(self.count, self.length)
+
+    def _view(self, count: int, length: int) -> Tensor:
+        layers, two, _, width = self._kv.shape
+        return self._kv[:, :, : count * length].view(layers, two, count, length, width)
+
+    def fits(self, length: int) -> bool:
+        """Whether one more trunk of `length` fits."""
+        longest = blocks_of(max(length, int(self.lengths[: self.count].max(initial=0)))) * BLOCK
+        return self.count < len(self.lengths) and (self.count + 1) * longest <= self.tokens
+
+    def add(self, kv: Tensor, rows: int) -> int:
+        """A new trunk of tokens `kv` [layers, 2, tokens, width] that `rows` rows share."""
+        trunk = self.count
+        self.lengths[trunk], self.rows[trunk] = kv.shape[2], rows
+        self._pad_to(blocks_of(int(self.lengths[: trunk + 1].max())) * BLOCK)
+        self.count += 1
+        self.kv[:, :, trunk, : kv.shape[2]] = kv
+        return trunk
+
+    def _pad_to(self, length: int) -> None:
+        if length != self.length:
+            kept = min(length, self.length)
+            old = self.kv[:, :, :, :kept].clone()
+            self.length = length
+            self.kv[:, :, :, :kept] = old
+
+    def leave(self, trunk_N: Ints) -> Ints:
+        """Rows leave their trunks; returns the new name of each trunk."""
+        np.subtract.at(self.rows, trunk_N, 1)
+        name = np.arange(len(self.lengths))
+        live = np.flatnonzero(self.rows[: self.count])
+        if len(live) < self.count:
+            gaps = np.flatnonzero(self.rows[: len(live)] == 0)
+            movers = live[len(live) - len(gaps) :]
+            target, source = (torch.from_numpy(x).to(self._kv.device) for x in (gaps, movers))
+            self.kv.index_copy_(2, target, self.kv.index_select(2, source))
+            self.lengths[gaps], self.rows[gaps] = self.lengths[movers], self.rows[movers]
+            name[movers] = gaps
+            self.count = len(live)
+        return name

@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 
 from stepmark.engine.attention import PrefillAttention
-from stepmark.engine.cache import Pool, Slots
+from stepmark.engine.cache import Pool
 from stepmark.engine.decoder import Decoder
-from stepmark.engine.rows import SHARERS, Rows, Stops
+from stepmark.engine.rows import Rows, Stops
 from stepmark.engine.tree import Node, Places, PrefixTree
 from stepmark.errors import BackendError, InputError
 from stepmark.types import Cost, Finish, Sampling
@@ -87,25 +87,36 @@ class _Sample:
 class Engine:
     """Samples from and reads the hidden states of one model.
 
-    `head` [vocabulary, hidden] turns hidden states into logits. `rows` samples run at once, fewer when `memory` (bytes
-    of keys and values: a quarter for the prefix tree, a quarter for prefixes that running samples share, half for their
-    own tokens) does not hold them.
+    `head` [vocabulary, hidden] turns hidden states into logits; without head and stops the engine only reads. At most
+    `rows` samples run at once, fewer when `memory` does not hold them: bytes of keys and values, a quarter for the
+    prefix tree, a quarter for prefixes that running samples share, half for the samples' own tokens. A sample joins
+    when it can grow to its limit.
 
     In float32 a sample's tokens do not depend on what else runs: its randomness is its own, and the logits differ by
     rounding only (about 1e-6), which changes a token about once in a million. In bfloat16 rounding is larger (about
-    1e-2), so a rare token may differ; the distribution does not.
+    1e-2): now and then a token differs, and what follows it; the distribution stays the model's.
     """
 
-    def __init__(self, decoder: Decoder, head: Tensor, stops: Stops, *, rows: int = 512, memory: int = 4 << 30) -> None:
+    def __init__(
+        self,
+        decoder: Decoder,
+        head: Tensor | None = None,
+        stops: Stops | None = None,
+        *,
+        rows: int = 512,
+        memory: int = 4 << 30,
+    ) -> None:
+        if head is None or stops is None:
+            rows, head, stops = 0, decoder.embedding[:0], Stops(*np.zeros((3, 0), bool))
         if len(stops.ends) != len(head):
             raise InputError(f"stop tables of {len(stops.ends)} tokens for a head of {len(head)}")
         self.decoder = decoder
         self.head = head
         tokens = memory // decoder.token_bytes
-        self.tree = PrefixTree(tokens // 4)
-        self.pool = Pool(decoder, tokens // 4)
-        slots = Slots(decoder, rows, tokens // 2, max(rows // SHARERS[0], 1), tokens // 4)
-        self.rows = Rows(decoder, head, stops, slots)
+        running = tokens - tokens // 4 if rows else 0
+        self.tree = PrefixTree(tokens - running)
+        self.pool = Pool(decoder, tokens - running)
+        self.rows = Rows(decoder, head, stops, rows=rows, tokens=running)
         self._lock = threading.Lock()
         self._inbox: list[_Sample | _Read] = []
         self._unanswered: set[_Sample | _Read] = set()
@@ -245,7 +256,7 @@ class Engine:
         """Computes the unknown part of waiting sequences, each distinct one once."""
         batch: list[_Prefill] = []
         later: list[_Sample | _Read] = []
-        free = self.rows.slots.max_rows - self.rows.count - sum(job.n - job.joined for job in self._ready)
+        free = self.rows.capacity - self.rows.count - sum(job.n - job.joined for job in self._ready)
         longest = 0
         while len(batch) + len(later) < LOOK_AHEAD and (job := self._next(free)) is not None:
             match = self.tree.match(job.tokens)
@@ -388,7 +399,9 @@ class Engine:
             columns.append(np.arange(end - len(node.places), end))
             rows.append(np.full(len(node.places), row))
         if nodes:
-            self.pool.write(np.concatenate(places), self.rows.read(np.concatenate(rows), np.concatenate(columns)))
+            self.pool.write(
+                np.concatenate(places), self.rows.blocks.read(np.concatenate(rows), np.concatenate(columns))
+            )
         for node in nodes:
             node.pins -= 1
 

@@ -1,4 +1,4 @@
-"""The running samples: one row each in the slots, kept without gaps, and their state beside it."""
+"""The running samples: one row each, kept without gaps."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from stepmark.engine.attention import StepAttention
-from stepmark.engine.cache import Slots
+from stepmark.engine.cache import BLOCK, Blocks, Ints, Trunks, blocks_of
 from stepmark.engine.decoder import Decoder
 from stepmark.engine.draw import choose, keys, uniforms
 from stepmark.types import Finish, Sampling
@@ -45,9 +45,12 @@ class Finished:
 class Rows:
     """Row r of every array belongs to one sample; rows 0 to count-1 run."""
 
-    def __init__(self, decoder: Decoder, head: Tensor, stops: Stops, slots: Slots) -> None:
-        self.decoder, self.head, self.stops, self.slots = decoder, head, stops, slots
-        rows = slots.max_rows
+    def __init__(self, decoder: Decoder, head: Tensor, stops: Stops, *, rows: int, tokens: int) -> None:
+        """Keys and values of `tokens` tokens are held: two thirds in the rows' own blocks, one third in trunks."""
+        self.decoder, self.head, self.stops = decoder, head, stops
+        self.blocks = Blocks(decoder, rows, tokens * 2 // 3 // BLOCK)
+        self.trunks = Trunks(decoder, rows // SHARERS[0], tokens // 3)
+        self.capacity = rows
         self.count = 0
         self.owner = np.full(rows, None, object)
         self.index = np.zeros(rows, np.int64)
@@ -59,7 +62,7 @@ class Rows:
         self.trunk = np.full(rows, -1, np.int64)
         self.limit = np.zeros(rows, np.int64)
         self.need = np.zeros(rows, np.int64)
-        """own tokens that the row may come to hold"""
+        """blocks that the row may come to hold"""
         self.temperature = np.ones(rows, np.float32)
         self.top_p = np.ones(rows, np.float32)
         self.top_k = np.zeros(rows, np.int64)
@@ -71,27 +74,23 @@ class Rows:
         self.finish = np.zeros(rows, np.int8)
         """index into FINISHES"""
         self._first: list[Tensor] = []
-        self.trunks = 0
-        self.trunk_length = np.zeros(slots.max_trunks, np.int64)
-        self.trunk_rows = np.zeros(slots.max_trunks, np.int64)
 
     def portion(self, wanted: int, length: int, limit: int) -> int:
         """How many of `wanted` samples of a prefix of `length`, up to `limit` new tokens each, join at a time: at most
         what an empty batch holds. 0 when it cannot hold even one."""
-        sharers = min(wanted, SHARERS[1], self.slots.rows_at_best(limit))
-        if sharers >= SHARERS[0] and self.slots.trunks_at_best(length):
+        sharers = min(wanted, SHARERS[1], self.capacity, self.blocks.capacity // blocks_of(limit))
+        if sharers >= SHARERS[0] and blocks_of(length) * BLOCK <= self.trunks.tokens:
             return sharers
-        return min(wanted, SHARERS[0] - 1, self.slots.rows_at_best(length + limit))
+        return min(wanted, SHARERS[0] - 1, self.capacity, self.blocks.capacity // blocks_of(length + limit))
 
     def room(self, portion: int, length: int, limit: int) -> bool:
-        """Whether that portion can join now."""
+        """Whether that portion can join now, and grow to its limit."""
         if portion >= SHARERS[0]:
-            longest = max(length, int(self.trunk_length[: self.trunks].max(initial=0)))
-            if self.slots.trunks_at(longest) <= self.trunks:
+            if not self.trunks.fits(length):
                 return False
             length = 0
-        longest = max(length + limit, int(self.need[: self.count].max(initial=0)))
-        return self.slots.rows_at(longest) - self.count >= portion
+        reserved = int(self.need[: self.count].sum()) + portion * blocks_of(length + limit)
+        return self.count + portion <= self.capacity and reserved <= self.blocks.capacity
 
     def join(
         self,
@@ -107,23 +106,15 @@ class Rows:
         will draw their first tokens from `logits` [vocabulary]. `room` must have said yes."""
         count, length = len(indices), prefix.shape[2]
         rows = slice(self.count, self.count + count)
-        shared = count >= SHARERS[0]
-        own = 0 if shared else length
-        self.slots.reserve_rows(own + limit, self.count)
-        if shared:
-            self.slots.reserve_trunks(length, self.trunks)
-            heads = prefix.view(*prefix.shape[:3], self.decoder.kv_heads, self.decoder.head_dim)
-            self.slots.trunk[:, :, self.trunks, :, :length] = heads.transpose(2, 3)
-            self.trunk_length[self.trunks], self.trunk_rows[self.trunks] = length, count
-            self.trunk[rows] = self.trunks
-            self.trunks += 1
+        if count >= SHARERS[0]:
+            own, self.trunk[rows] = 0, self.trunks.add(prefix, count)
         else:
-            self.slots.own[:, :, rows, :length] = prefix.unsqueeze(2)
-            self.trunk[rows] = -1
+            own, self.trunk[rows] = length, -1
+            self.blocks.fill(np.arange(rows.start, rows.stop), prefix)
         self.owner[rows] = owner
         self.index[rows], self.key[rows] = indices, keys(sampling.seed, indices)
         self.position[rows], self.own[rows] = length, own
-        self.limit[rows], self.need[rows] = limit, own + limit
+        self.limit[rows], self.need[rows] = limit, blocks_of(own + limit)
         self.temperature[rows], self.top_p[rows], self.top_k[rows] = (
             sampling.temperature,
             sampling.top_p,
@@ -147,14 +138,13 @@ class Rows:
     def step(self) -> None:
         """Feeds every row's last token and draws its next one. Finished rows must have been taken out."""
         rows = slice(0, self.count)
-        trunk = self.trunk[rows]
+        full = np.flatnonzero(self.own[rows] % BLOCK == 0)
+        self.blocks.add(full, self.own[full] // BLOCK)
         attention = StepAttention(
-            self.decoder,
-            self.slots,
+            *(self.decoder, self.blocks, self.trunks),
             position_N=self.position[rows],
             own_N=self.own[rows],
-            trunk_N=trunk,
-            trunk_length_N=np.where(trunk >= 0, self.trunk_length[trunk], 0),
+            trunk_N=self.trunk[rows],
         )
         last = self.tokens[np.arange(self.count), self.generated[rows] - 1]
         device = self.decoder.device
@@ -198,34 +188,19 @@ class Rows:
             finish,
         )
 
-    def read(self, rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64]) -> Tensor:
-        """Keys and values [layers, 2, N, width] of single own tokens."""
-        device = self.decoder.device
-        return self.slots.own[:, :, torch.from_numpy(rows).to(device), torch.from_numpy(columns).to(device)]
-
-    def leave(self, rows: npt.NDArray[np.int64]) -> None:
-        """Takes rows out; the last rows and trunks move into the gaps."""
-        np.subtract.at(self.trunk_rows, self.trunk[rows][self.trunk[rows] >= 0], 1)
-        left = self.count - len(rows)
-        gaps = rows[rows < left]
-        movers = np.setdiff1d(np.arange(left, self.count), rows, assume_unique=True)
+    def leave(self, gone: Ints) -> None:
+        """Takes rows out; the last rows move into the gaps."""
+        left = self.count - len(gone)
+        gaps = gone[gone < left]
+        movers = np.setdiff1d(np.arange(left, self.count), gone, assume_unique=True)
+        trunks = self.trunk[: self.count]
+        renamed = self.trunks.leave(trunks[gone][trunks[gone] >= 0])
+        trunks[trunks >= 0] = renamed[trunks[trunks >= 0]]
+        self.blocks.rename(gone, movers, gaps)
+        for array in self._state():
+            array[gaps] = array[movers]
+        self.owner[left : self.count] = None
         self.count = left
-        if len(gaps):
-            length = int(self.own[movers].max()) or 1
-            target, source = (torch.from_numpy(x).to(self.decoder.device) for x in (gaps, movers))
-            self.slots.own[:, :, target, :length] = self.slots.own[:, :, source, :length]
-            for array in self._state():
-                array[gaps] = array[movers]
-        self.owner[left:] = None
-        for trunk in np.flatnonzero(self.trunk_rows[: self.trunks] == 0)[::-1]:
-            self.trunks -= 1
-            if trunk < self.trunks:
-                length = self.trunk_length[self.trunks]
-                self.slots.trunk[:, :, trunk, :, :length] = self.slots.trunk[:, :, self.trunks, :, :length]
-                self.trunk_length[trunk], self.trunk_rows[trunk] = length, self.trunk_rows[self.trunks]
-                self.trunk[: self.count][self.trunk[: self.count] == self.trunks] = trunk
-        if not self.count:
-            self.slots.shrink()
 
     def _state(self) -> list[npt.NDArray[Any]]:
         return [
