@@ -33,7 +33,7 @@ class Settings:
 
     out: Path
     """directory that receives the model and its tokenizer"""
-    tokens: float = 30e6
+    tokens: float = 20e6
     """training tokens, padding included; the learning rates reach zero at their end"""
     layers: int = 10
     width: int = 128
@@ -108,15 +108,6 @@ def batches(
             yield ids, targets, flaws
 
 
-def share_twins(model: LlamaForCausalLM, words: PreTrainedTokenizerFast) -> None:
-    """Let a piece with and without its leading space begin as nearly the same vector: they mean the same."""
-    rows = model.get_input_embeddings().weight.data
-    vocabulary = words.get_vocab()
-    for piece, row in vocabulary.items():
-        if (" " + piece) in vocabulary:
-            rows[vocabulary[" " + piece]] = rows[row] + 0.3 * rows[vocabulary[" " + piece]]
-
-
 def look_up_first(model: LlamaForCausalLM) -> None:
     """Let half of the heads begin by attending to what resembles the token, and by copying it ("mimetic" initial
     values, Trockman and Kolter 2023, arXiv 2305.09828). Looking up a name among the facts is what is hard to discover:
@@ -137,7 +128,7 @@ def train(settings: Settings) -> None:
     words = tokenizer.build()
     model = LlamaForCausalLM(
         LlamaConfig(
-            vocab_size=len(words),
+            vocab_size=-(-len(words) // 64) * 64,
             hidden_size=settings.width,
             num_hidden_layers=settings.layers,
             num_attention_heads=settings.heads,
@@ -150,7 +141,6 @@ def train(settings: Settings) -> None:
             attn_implementation="eager",  # its backward is much faster than the fused one on a CPU
         )
     )
-    share_twins(model, words)
     look_up_first(model)
     spotter = torch.nn.Linear(settings.width, 1)
     device = "cuda" if torch.cuda.is_available() else "cpu"
