@@ -83,13 +83,16 @@ def _over_n(curves: Sequence[Curve], suffix: str, hues: Mapping[str, str], level
         scale=alt.Scale(type="log", base=2, domain=[ns[0], ns[-1]] if ns[1:] else [ns[0] / 2, ns[0] * 2]),
         axis=alt.Axis(values=ns, format="d", title="candidates per problem, n", labelOverlap="greedy"),
     )
-    lines = {_series(c, curves, hues): [{"x": p.n, **_figures(p)} for p in c.points] for c in curves}
+    lines = {
+        series: [{"x": p.n, **_figures(series, p)} for p in one.points]
+        for series, one in ((_series(curve, curves, hues), curve) for curve in curves)
+    }
     return Picture(
         f"accuracy{suffix}",
         f"Accuracy over candidates: {_methods(curves)}",
         "Share of problems solved, in expectation over all subsets of n candidates, with "
         f"{100 * level:g} % intervals over problems.{_legend(lines)}",
-        line_chart(lines, x, _tooltip(), _banded(lines)),
+        line_chart(lines, x, _banded(lines)),
         tuple(lines),
     )
 
@@ -102,10 +105,8 @@ def _over_tokens(curves: Sequence[Curve], suffix: str, hues: Mapping[str, str]) 
         return None
     whole = all(point.scored is not None for point in points)
     lines = {
-        _series(curve, curves, hues): [
-            {"x": (p.generated or 0) + ((p.scored or 0) if whole else 0), **_figures(p)} for p in curve.points
-        ]
-        for curve in curves
+        series: [{"x": (p.generated or 0) + (p.scored or 0) * whole, **_figures(series, p)} for p in one.points]
+        for series, one in ((_series(curve, curves, hues), curve) for curve in curves)
     }
     title = "tokens per problem, generated and scored" if whole else "tokens generated per problem"
     tokens = [row["x"] for rows in lines.values() for row in rows]
@@ -121,7 +122,7 @@ def _over_tokens(curves: Sequence[Curve], suffix: str, hues: Mapping[str, str]) 
             else "Generated tokens alone: those that the reward models compute are unknown, and their cost is missing."
         )
         + _legend(lines),
-        line_chart(lines, x, _tooltip(), _banded(lines)),
+        line_chart(lines, x, _banded(lines)),
         tuple(lines),
     )
 
@@ -132,7 +133,8 @@ def gain_picture(differences: Sequence[Difference], level: float = 0.95) -> Pict
     last = [one for one in differences if one.n == n]
     hues = colours(one.scores for one in differences if one.scores is not None)
     baselines = {one: label(one.baseline, one.baseline_scores, one.baseline_aggregate) for one in last}
-    same = len(set(baselines.values())) == 1
+    among = list(dict.fromkeys(baselines.values()))
+    same = len(among) == 1
     return bars(
         [
             Bar(
@@ -142,10 +144,10 @@ def gain_picture(differences: Sequence[Difference], level: float = 0.95) -> Pict
                 100 * one.high,
                 hues[one.scores] if one.scores else MAJORITY,
             )
-            for one in sorted(last, key=lambda one: -one.difference)
+            for one in sorted(last, key=lambda one: (among.index(baselines[one]), -one.difference))
         ],
         name="gains",
-        title=f"Gain over {baselines[last[0]]} at n = {n}" if same else f"Gains at n = {n}",
+        title=f"Gain over {among[0]} at n = {n}" if same else f"Gains at n = {n}",
         caption="Difference in accuracy with the same candidates of the same problems, with paired "
         f"{100 * level:g} % intervals. Right of zero: better.",
         axis="difference in points",
@@ -187,24 +189,13 @@ def _legend(lines: Mapping[Series, Sequence[Row]]) -> str:
     return f"{kinds} Drawn are the bands of {' and '.join(s.name for s in bands)}; point at a line to see its own."
 
 
-def _figures(point: Point) -> Row:
-    return {
-        "n": point.n,
-        "y": point.accuracy,
-        "low": point.low,
-        "high": point.high,
+def _figures(series: Series, point: Point) -> Row:
+    tokens = {"generated": point.generated, "scored": point.scored}
+    tip = {
+        "title": series.name,
+        "n": str(point.n),
+        "accuracy": f"{100 * point.accuracy:.2f} %",
         "interval": f"{100 * point.low:.1f} to {100 * point.high:.1f} %",
-        "generated": "unknown" if point.generated is None else f"{point.generated:,.0f}",
-        "scored": "unknown" if point.scored is None else f"{point.scored:,.0f}",
+        **{f"tokens {what}": "unknown" if count is None else f"{count:,.0f}" for what, count in tokens.items()},
     }
-
-
-def _tooltip() -> list[alt.Tooltip]:
-    return [
-        alt.Tooltip("series:N", title="method"),
-        alt.Tooltip("n:Q", title="n"),
-        alt.Tooltip("y:Q", title="accuracy", format=".2%"),
-        alt.Tooltip("interval:N", title="interval"),
-        alt.Tooltip("generated:N", title="tokens generated"),
-        alt.Tooltip("scored:N", title="tokens scored"),
-    ]
+    return {"n": point.n, "y": point.accuracy, "low": point.low, "high": point.high, "tip": tip}

@@ -87,8 +87,6 @@ def render(report: Report, stills: Mapping[str, str]) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= FILTERS
-    asset = environment.loader.get_source if environment.loader else None
-    assert asset is not None
     return environment.get_template("report.html.j2").render(
         report=report,
         ns=sorted({point.n for curve in report.curves for point in curve.points}),
@@ -96,8 +94,6 @@ def render(report: Report, stills: Mapping[str, str]) -> str:
         differences=_by_method(report.differences),
         charts=[(picture, _specification(picture), _themed(stills[picture.name])) for picture in report.pictures],
         themes={"light": {_variable(c): c for c in DARK}, "dark": {_variable(c): dark for c, dark in DARK.items()}},
-        style=asset(environment, "style.css")[0],
-        script=asset(environment, "charts.js")[0],
         vega=_vega(),
         shades=range(SHADES + 1),
         label=label,

@@ -12,10 +12,12 @@ from typing import Any
 
 import altair as alt
 
-from stepmark.evaluate.steps import Calibration
+from stepmark.evaluate.steps import Bin, Calibration
 from stepmark.report.palette import GRID, INK, MUTED, PAPER, colours
 
 HEIGHT = 340
+TIP = "(datum.datum || datum).tip"
+"""the tip of a point, or of the region where it is the nearest (there, Vega-Lite mistakes the datum of named fields)"""
 LABEL = 17
 """height in pixels of a series' name, at the end of its line"""
 
@@ -43,13 +45,12 @@ class Picture:
 
 
 Row = Mapping[str, Any]
-"""of a line: `x`, `y`, `low`, `high`, and what the tooltip shows"""
+"""of a line: `x`, `y`, `low`, `high`, and `tip`, the figures by name that show when the pointer is near"""
 
 
 def line_chart(
     lines: Mapping[Series, Sequence[Row]],
     x: alt.X,
-    tooltip: Sequence[alt.Tooltip],
     bands: Collection[Series],
     reach: tuple[float, float] | None = None,
 ) -> alt.LayerChart:
@@ -83,7 +84,7 @@ def line_chart(
     )
     point = (
         shown.mark_point(filled=True, stroke=PAPER, strokeWidth=1, size=36)
-        .encode(y=y, color=colour, opacity=faded, tooltip=list(tooltip))
+        .encode(y=y, color=colour, opacity=faded, tooltip=alt.TooltipValue(alt.ExprRef(TIP)))
         .add_params(near)
         .properties(name="points")  # else altair counts its charts, and a name depends on those before
     )
@@ -105,27 +106,14 @@ def reliability(calibrations: Mapping[str, Calibration], *, name: str = "calibra
     hues = colours(calibrations)
     lines = {
         Series(f"{model} (error {100 * one.error:.1f} points)", hues[model]): [
-            {"x": b.score, "y": b.right, "low": b.right, "high": b.right, "steps": b.count}
+            {"x": b.score, "y": b.right, "low": b.right, "high": b.right, "tip": _bin_tip(model, b)}
             for b in one.bins
             if b.score is not None
         ]
         for model, one in calibrations.items()
     }
-    x = alt.X(
-        "x:Q", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="%", tickCount=6, title="mean score of steps")
-    )
-    chart = line_chart(
-        lines,
-        x,
-        [
-            alt.Tooltip("series:N", title="scores"),
-            alt.Tooltip("x:Q", title="mean score", format=".1%"),
-            alt.Tooltip("y:Q", title="right steps", format=".1%"),
-            alt.Tooltip("steps:Q", title="steps", format=",d"),
-        ],
-        bands=(),
-        reach=(0, 1),
-    )
+    x = alt.X("x:Q", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="%", tickCount=6, title="mean score"))
+    chart = line_chart(lines, x, bands=(), reach=(0, 1))
     ideal = (
         alt.Chart(alt.InlineData(values=[{"x": 0, "y": 0}, {"x": 1, "y": 1}]))
         .mark_line(color=MUTED, strokeDash=[2, 4], strokeWidth=1)
@@ -140,6 +128,10 @@ def reliability(calibrations: Mapping[str, Calibration], *, name: str = "calibra
         alt.LayerChart(layer=[ideal, *chart.layer], params=chart.params, height=HEIGHT),
         tuple(lines),
     )
+
+
+def _bin_tip(model: str, b: Bin) -> dict[str, str]:
+    return {"title": model, "mean score": f"{b.score:.3f}", "right": f"{b.right:.1%}", "number": f"{b.count:,}"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +155,10 @@ def bars(bars: Sequence[Bar], *, name: str, title: str, caption: str, axis: str,
     low, high = min(b.low for b in bars), max(b.high for b in bars)
     near_zero = low <= 0 <= high or min(abs(low), abs(high)) < high - low
     reach = [min(low, 0.0), max(high, 0.0)] if near_zero else [low, high]
-    scale, ticks = alt.Scale(domain=reach, nice=True, zero=False), alt.Axis(format=format, title=axis, tickCount=6)
+    scale, ticks = (
+        alt.Scale(domain=reach, nice=True, zero=False),
+        alt.Axis(format=format, title=axis, tickCount=6, labelOverlap="greedy"),
+    )
     x = alt.X("low:Q", scale=scale, axis=ticks)
     tooltip = [
         alt.Tooltip("name:N", title="of"),
@@ -174,11 +169,11 @@ def bars(bars: Sequence[Bar], *, name: str, title: str, caption: str, axis: str,
     )
     span = base.mark_rule(strokeWidth=2, yOffset=8).encode(x=x, x2="high:Q")
     dot = base.mark_point(filled=True, opacity=1, size=80, stroke=PAPER, strokeWidth=1, yOffset=8).encode(x="value:Q")
-    text = base.mark_text(align="left", baseline="middle", dy=-8, color=INK).encode(
-        x=alt.value(0), text="name:N", color=alt.value(INK)
-    )
+    place = {"x": alt.value(0), "text": alt.Text("name:N")}
+    halo = base.mark_text(align="left", dy=-8, stroke=PAPER, strokeWidth=4).encode(**place)
+    text = base.mark_text(align="left", dy=-8).encode(**place, color=alt.value(INK))
     zero = alt.Chart(alt.InlineData(values=[{"zero": 0}])).mark_rule(color=MUTED).encode(x="zero:Q")
-    layers = [*([zero] if near_zero else []), span, dot, text]
+    layers = [*([zero] if near_zero else []), span, dot, halo, text]
     return Picture(name, title, caption, alt.LayerChart(layer=layers, height=alt.Step(44)))
 
 
@@ -232,7 +227,7 @@ def style(picture: Picture) -> dict[str, Any]:
                 "tickColor": MUTED,
                 "tickSize": 4,
             },
-            "axisX": {"grid": False},
+            "axisX": {"grid": False, "labelFlush": False},
             "axisY": {"domain": False, "ticks": False},
             "text": {"fontSize": 12, "fontWeight": 500},
         },
