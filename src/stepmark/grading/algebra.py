@@ -82,8 +82,10 @@ def polynomial(node: Node, name: str) -> list[Fraction] | None:
         return None
     coefficients = dict[int, Fraction]()
     for mono, c in top.items():
+        if len(mono) > 1:
+            return None
         ((atom, n),) = mono or ((("sym", name), Fraction(0)),)
-        if len(mono) > 1 or atom != ("sym", name) or n.denominator != 1 or n < 0:
+        if atom != ("sym", name) or n.denominator != 1 or not 0 <= n <= MAX_TERMS:
             return None
         coefficients[int(n)] = c / bottom[_UNIT]
     return [coefficients.get(n, Fraction(0)) for n in range(max(coefficients, default=0) + 1)]

@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 
+from stepmark.grading import numeric
 from stepmark.grading.lexer import ParseError, Token, lex, tidy
 from stepmark.grading.parse import Parser, compound
 from stepmark.grading.tree import EMPTY, REALS, Node, depth, num, substitute, sym, symbols, unknown_function
@@ -329,6 +330,7 @@ def _settled(node: Node) -> Node:
     if "~" in operators and operators != ("~",):
         sides = sides[: operators.index("~") + 1] if operators[0] != "~" else sides[:2]
     elif operators == ("~",) and not is_name(sides[0]):
+        _check_chain(sides, loose=True)
         return sides[0]
     if len(sides) == 1:
         return sides[0]
@@ -339,7 +341,16 @@ def _settled(node: Node) -> Node:
         return Node("define", (sides[0], sides[-1]))
     if is_name(sides[-1]):
         return Node("define", (sides[-1], sides[-2]))
+    _check_chain(sides, loose="~" in operators)
     values = [side for side in sides if not is_name(side)]
     if len(values) < len(sides) or not any(symbols(side) for side in sides):
         return sides[-1]
     return Node("equation", (sides[0], sides[-1]))
+
+
+def _check_chain(sides: Sequence[Node], *, loose: bool) -> None:
+    """A chain of numbers alone must hold: `0.56 = 56\\%` is an answer, `3.56 = 56\\%` is none."""
+    values = [numeric.constant(side.args[0] if side.head == "quantity" else side) for side in sides]
+    known = [value for value in values if value is not None]
+    if len(known) == len(values) and max(known) - min(known) > (0.02 if loose else 1e-9) * max(map(abs, known)):
+        raise ParseError("an equation that does not hold")

@@ -61,6 +61,8 @@ def ratios(a: Node, b: Node, policy: Policy) -> Outcome:
     if b.head == "ratio":
         if len(a.args) != len(b.args):
             return Outcome(False, "ratios of different lengths")
+        if any(algebra.rational(part) == 0 for part in (*a.args, *b.args)):
+            return every([scalars.same(x, y, policy) for x, y in zip(a.args, b.args, strict=True)])
         crossed = [(mul(x, b.args[0]), mul(y, a.args[0])) for x, y in zip(a.args[1:], b.args[1:], strict=True)]
         return every([scalars.same(x, y, policy) for x, y in crossed if is_scalar(x) and is_scalar(y)])
     if len(a.args) == 2 and is_scalar(b):

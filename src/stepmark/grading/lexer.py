@@ -129,8 +129,6 @@ def _number(text: str, spaced: bool, quoted: bool) -> Token:
     places = len(found[2])
     value = Fraction(int((found[1] + found[2]) or "0"), 10**places)
     if found[3]:
-        exponent = int(found[3])
-        value *= Fraction(10) ** exponent
-        places -= exponent
-    decimal = found[2] != "" or found[3] is not None
-    return Token("num", joined, spaced, quoted, value, max(places, 0) if decimal else None)
+        value *= Fraction(10) ** int(found[3])
+        places -= int(found[3])
+    return Token("num", joined, spaced, quoted, value, places if places > 0 else None)

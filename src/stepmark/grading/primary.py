@@ -23,6 +23,8 @@ from stepmark.grading.notation import (
 from stepmark.grading.tree import MINUS_ONE, REALS, Node, call, const, divide, mul, num, power, sym
 from stepmark.grading.units import CURRENCIES
 
+_BASES = frozenset(map(str, range(2, 37)))
+
 
 class Primaries(Cursor, ABC):
     """Parses primaries; the operators between them are the parser's, which completes this class."""
@@ -98,7 +100,7 @@ class Primaries(Cursor, ABC):
             return num(token.number + Fraction(int(digits), (10 ** len(digits) - 1) * 10**places))
         if self.accept("_"):
             base = self.subscript()
-            if base.isdecimal() and 2 <= int(base[:3]) <= 36 and token.places is None:
+            if base in _BASES and token.text.isdecimal() and all(int(digit) < int(base) for digit in token.text):
                 return Node("based", (), (token.text.lstrip("0") or "0", base))
             raise ParseError("a number with a subscript that is no base")
         return Node("num", (), token.number, token.places)
@@ -372,6 +374,8 @@ class Primaries(Cursor, ABC):
         if low is None:
             raise ParseError(f"a {kind} without bounds")
         if kind == "lim":
+            if low.head != "to" or low.args[0].head != "sym":
+                raise ParseError("a limit of nothing to anywhere")
             return Node("lim", (self.product(), low.args[0], low.args[1]))
         if low.head != "relation" or low.words != ("=",) or low.args[0].head not in ("sym", "const") or high is None:
             raise ParseError(f"a {kind} without bounds")

@@ -17,6 +17,8 @@ class Outcome(NamedTuple):
     reason: str
 
 
+FLOAT_DIGITS = 12
+"""a decimal that shows so many significant digits may be a floating-point number with noise in its last digits"""
 _NOISE = Fraction(1, 10**12)
 _NO_UNIT = Unit(Fraction(1), ())
 
@@ -115,24 +117,31 @@ def _rounded(a: Node, b: Node, policy: Policy) -> Outcome | None:
     if (a.places is None) == (b.places is None):
         if a.places is None or a.head != "num" or b.head != "num":
             return None
-        close = abs(a.value - b.value) <= _NOISE * max(abs(a.value), abs(b.value))
-        return Outcome(close, "equal but for floating-point noise" if close else "different decimals")
+        noise = max(_digits(a), _digits(b)) >= FLOAT_DIGITS and _close(a.value, b.value)
+        return Outcome(noise, "equal but for floating-point noise" if noise else "different decimals")
     literal, other = (a, b) if a.places is not None else (b, a)
     if literal.head != "num":
         return None
-    places = literal.places or 0
-    shown = literal.value
+    places, shown, digits = literal.places or 0, literal.value, _digits(literal)
     value = algebra.rational(other)
     if value is None:
         value = numeric.decimal(other, places + 30)
     if value is None:
         return None
-    if abs(value - shown) <= _NOISE * abs(value):
+    if digits >= FLOAT_DIGITS and _close(value, shown):
         return Outcome(True, "equal but for floating-point noise")
-    digits = len(str(abs(shown.numerator * 10**places // shown.denominator)).lstrip("0"))
     if value.denominator == 1 or not 0 < policy.decimal_digits <= digits or places == 0:
         return Outcome(False, "a decimal that is not the exact value")
     scaled, size = abs(value) * 10**places, abs(shown) * 10**places
     if (value < 0) == (shown < 0) and size in (floor(scaled), floor(scaled + Fraction(1, 2))):
         return Outcome(True, f"equal to {digits} significant digits")
     return Outcome(False, "a decimal that is not the exact value rounded")
+
+
+def _digits(literal: Node) -> int:
+    """The significant digits that a decimal shows."""
+    return len(str(abs(literal.value.numerator * 10 ** (literal.places or 0) // literal.value.denominator)).lstrip("0"))
+
+
+def _close(a: Fraction, b: Fraction) -> bool:
+    return abs(a - b) <= _NOISE * max(abs(a), abs(b))
