@@ -1,6 +1,9 @@
 """`stepmark evaluate pool`, through the front door."""
 
+import html
 import json
+import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -146,3 +149,15 @@ def test_two_files_with_one_stem_are_refused(files: Path, capsys: pytest.Capture
     put(files / "twin/good_prm.jsonl", scores())
     assert evaluate(files, "--scores", str(files / "good_prm.jsonl"), str(files / "twin/good_prm.jsonl")) == 2
     assert "'good_prm'" in capsys.readouterr().err
+
+
+def test_the_report_says_how_to_print_its_figures_again(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its command is a command, and gives the same report."""
+    options = ["--scores", str(files / "good_prm.jsonl"), "--aggregate", "last", "--n", "1,2,4"]
+    assert evaluate(files, *options, "--html", str(files / "html")) == 0
+    assert f"the report is {files / 'html' / 'report.html'}" in capsys.readouterr().out
+    report = (files / "html" / "report.html").read_text()
+    shown = re.search(r"stepmark evaluate pool [^<]*", report)
+    assert shown is not None
+    assert main([*shlex.split(html.unescape(shown[0]))[1:], "--html", str(files / "again")]) == 0
+    assert (files / "again" / "report.html").read_text() == report

@@ -42,6 +42,8 @@ class Pool:
     """who says what is correct: our grader, or the pool's own is_correct"""
     json: Path | None = None
     """write all figures to this file"""
+    html: Path | None = None
+    """write a report with pictures to this directory: HTML, PNG and SVG"""
     subsets: int = 1000
     """random subsets per problem and n for a weighted vote"""
     resamples: int = 10_000
@@ -87,13 +89,43 @@ class Pool:
                 self.json,
                 {**_verdict_figures(verdicts, self.labels), **_curve_figures(comparison), "settings": settings},
             )
+        notes = _notes(verdicts, comparison, self.labels)
+        page = None
+        if self.html is not None:
+            from stepmark.report import pool_report, write
+
+            report = pool_report(
+                pool, steps, verdicts, comparison, labels=self.labels, notes=notes, provenance=self._provenance()
+            )
+            page = write(report, self.html)
         console = Console()
         if not console.is_terminal:
             console.width = 200  # a file has no edge at which to fold
         console.print(_table(comparison))
-        for line in _notes(verdicts, comparison, self.labels):
+        for line in [*notes, *([] if page is None else [f"the report is {page}"])]:
             console.print(line, highlight=False, soft_wrap=True)
         return 0
+
+    def _provenance(self) -> dict[str, str]:
+        import platform
+        import shlex
+        from importlib.metadata import version
+
+        from stepmark import __version__, grading
+
+        words = ["stepmark", "evaluate", "pool", "--candidates", str(self.candidates)]
+        words += ["--scores", *map(str, self.scores)] if self.scores else []
+        words += [word for how in self.aggregate for word in ("--aggregate", how)]
+        words += ["--n", self.n] if self.n else []
+        words += [
+            w for name in ("labels", "subsets", "resamples", "seed") for w in (f"--{name}", str(getattr(self, name)))
+        ]
+        return {
+            "command": shlex.join(words),
+            "interval": "percentile bootstrap over problems",
+            "stepmark": f"{__version__}, grader {grading.VERSION}",
+            "Python": f"{platform.python_version()}, NumPy {version('numpy')}",
+        }
 
 
 @dataclass(frozen=True)
