@@ -30,8 +30,8 @@ class _Pair(msgspec.Struct):
 class Pairs:
     r"""Grade pairs of answers: JSON lines with `gold` and `answer` (or `pred`), perhaps a `question`.
 
-    Each field may be an answer or a whole solution; a marked answer (\boxed{}, ####, "the answer is") is taken from it. A
-    null answer is no answer, and incorrect. One line per input, in order: verdict, reason, seconds and the grader's
+    Each field may be an answer or a whole solution; a marked answer (\boxed{}, ####, "the answer is") is taken from it.
+    A null answer is no answer, and incorrect. One line per input, in order: verdict, reason, seconds and the grader's
     version.
     """
 
@@ -70,7 +70,7 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Pool:
-    """Grade every candidate of a candidate pool, one line each: problem_id, candidate_index, verdict, reason, seconds."""
+    """Grade every candidate of a candidate pool: a line each, with problem_id, candidate_index and the verdict."""
 
     file: tyro.conf.Positional[Path]
     """candidate pool: JSON lines, plain or .gz, one problem a line"""

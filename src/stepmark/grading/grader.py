@@ -8,8 +8,9 @@ before anything is evaluated, and no exception leaves these functions.
 import re
 from collections.abc import Hashable, Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
-from stepmark.grading import algebra, choices, numeric
+from stepmark.grading import choices, numeric
 from stepmark.grading.compare import same
 from stepmark.grading.forms import alternatives, read
 from stepmark.grading.policy import DEFAULT, Policy
@@ -107,7 +108,7 @@ def classes(answers: Sequence[str | None], policy: Policy = DEFAULT) -> list[int
     """
     by_text: dict[str, int] = {}
     by_key: dict[Hashable, int] = {}
-    members: list[tuple[str, bool, float | None]] = []
+    members: list[_Member] = []
     result: list[int | None] = []
     for answer in answers:
         text = None if answer is None else answer.strip()
@@ -115,37 +116,51 @@ def classes(answers: Sequence[str | None], policy: Policy = DEFAULT) -> list[int
             result.append(None)
             continue
         if text not in by_text:
-            by_text[text] = _class(text, by_key, members, policy)
+            one = _member(text)
+            if one.key not in by_key:
+                by_key[one.key] = _class(one, members, policy)
+            by_text[text] = by_key[one.key]
         result.append(by_text[text])
     return result
 
 
-def _class(
-    text: str, by_key: dict[Hashable, int], members: list[tuple[str, bool, float | None]], policy: Policy
-) -> int:
+class _Member(NamedTuple):
+    """The first answer of a class, with what spares most comparisons."""
+
+    text: str
+    key: Hashable
+    """answers of one key are equal"""
+    exact: bool
+    """a plain number: two with different keys differ"""
+    size: float | None
+    """of a number: two that are far apart differ, if at most one has a unit or a percent sign"""
+    bare: bool
+
+
+def _member(text: str) -> _Member:
     if _INTEGER.fullmatch(text):
-        key: Hashable = int(text.partition(".")[0])
-        exact, size = True, float(key) if len(text) < 300 else None  # type: ignore[arg-type]
-    else:
-        node = read(text)
-        value = algebra.rational(node) if node.head in ("num", "mul", "pow", "add") else None
-        key = node if value is None else int(value) if value.denominator == 1 else value
-        exact = value is not None and node.head == "num" and node.places is None and "," not in text
-        size = numeric.constant(node) if node.head in ("num", "mul", "pow", "add", "const") else None
-    if key in by_key:
-        return by_key[key]
-    for index, (other, other_exact, other_size) in enumerate(members):
-        if exact and other_exact:
+        value = int(text.partition(".")[0])
+        return _Member(text, value, True, float(value) if abs(value) < 10**300 else None, True)
+    node = read(text)
+    bare = node.head not in ("quantity", "percent") and "circ" not in text
+    inner = node if node.head != "quantity" else node.args[0]
+    if inner.head not in ("num", "mul", "pow", "add", "const", "percent"):
+        return _Member(text, node, False, None, bare)
+    exact = inner is node and node.head == "num" and node.places is None and "," not in text
+    key: Hashable = (int(node.value) if node.value.denominator == 1 else node.value) if exact else node
+    return _Member(text, key, exact, numeric.constant(inner), bare)
+
+
+def _class(one: _Member, members: list[_Member], policy: Policy) -> int:
+    """The class of a new key: that of the first member it equals, or a new one."""
+    for index, other in enumerate(members):
+        if one.exact and other.exact:
             continue
-        if size is not None and other_size is not None and "%" not in text + other and not _near(size, other_size):
-            continue
-        if equal(other, text, policy).correct:
-            by_key[key] = index
+        if one.size is not None and other.size is not None and (one.bare or other.bare):
+            distance = min(abs(one.size * factor - other.size) for factor in (1.0, 100.0, 0.01))
+            if distance > 1e-2 * max(abs(other.size), 1e-9):
+                continue
+        if equal(other.text, one.text, policy).correct:
             return index
-    by_key[key] = len(members)
-    members.append((text, exact, size))
+    members.append(one)
     return len(members) - 1
-
-
-def _near(a: float, b: float) -> bool:
-    return abs(a - b) <= 1e-2 * max(abs(a), abs(b))
