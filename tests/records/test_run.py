@@ -138,7 +138,7 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.timeout(300 + 10 * KILLS)
+@pytest.mark.timeout(300 + 60 * KILLS)
 @pytest.mark.parametrize("compressed", [False, True])
 def test_a_killed_run_resumes_to_the_identical_result(tmp_path: Path, compressed: bool) -> None:
     """Processes are killed (SIGKILL) at random moments, from their start to their end, and started again until the
