@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import tyro
@@ -23,6 +24,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from recipes import critiques, tokenizer
 from stepmark import steps
 from stepmark.problems import quantities
+from stepmark.rewards.examples import single_token
 
 IGNORE = -100
 
@@ -33,7 +35,7 @@ class Settings:
 
     out: Path
     """directory that receives the model and its tokenizer"""
-    tokens: float = 20e6
+    tokens: float = 24e6
     """training tokens, padding included; the learning rates reach zero at their end"""
     layers: int = 10
     width: int = 128
@@ -59,10 +61,11 @@ whether the step is wrong so far (1) or not (0); IGNORE elsewhere"""
 def documents(settings: Settings, words: PreTrainedTokenizerFast) -> Iterator[Document]:
     """Endless training documents: problems of the train split, each once."""
     rng = random.Random(settings.seed)
-    judge, right, wrong = words.convert_tokens_to_ids([tokenizer.JUDGE, tokenizer.RIGHT, tokenizer.WRONG])
+    judge, right, wrong = (single_token(words, text) for text in (tokenizer.JUDGE, tokenizer.RIGHT, tokenizer.WRONG))
 
     def encode(text: str) -> list[int]:
-        return words.encode(text, add_special_tokens=False)
+        ids: list[int] = words.encode(text, add_special_tokens=False)
+        return ids
 
     for problem in quantities.generate("train", 10**9, seed=settings.seed):
         ids = [words.bos_token_id, *encode(problem.question + steps.SEPARATOR)]
@@ -108,7 +111,16 @@ def batches(
             yield ids, targets, flaws
 
 
-def look_up_first(model: LlamaForCausalLM) -> None:
+def share_twins(model: Any, words: PreTrainedTokenizerFast) -> None:
+    """Let a piece with and without its leading space begin as nearly the same vector: they mean the same."""
+    rows = model.get_input_embeddings().weight.data
+    vocabulary = words.get_vocab()
+    for piece, row in vocabulary.items():
+        if (" " + piece) in vocabulary:
+            rows[vocabulary[" " + piece]] = rows[row] + 0.3 * rows[vocabulary[" " + piece]]
+
+
+def look_up_first(model: Any) -> None:
     """Let half of the heads begin by attending to what resembles the token, and by copying it ("mimetic" initial
     values, Trockman and Kolter 2023, arXiv 2305.09828). Looking up a name among the facts is what is hard to discover:
     from ordinary initial values it takes most of the training, and all else has to wait for it."""
@@ -126,9 +138,9 @@ def look_up_first(model: LlamaForCausalLM) -> None:
 def train(settings: Settings) -> None:
     torch.manual_seed(settings.seed)
     words = tokenizer.build()
-    model = LlamaForCausalLM(
+    model: Any = LlamaForCausalLM(
         LlamaConfig(
-            vocab_size=-(-len(words) // 64) * 64,
+            vocab_size=len(words),
             hidden_size=settings.width,
             num_hidden_layers=settings.layers,
             num_attention_heads=settings.heads,
@@ -138,9 +150,10 @@ def train(settings: Settings) -> None:
             bos_token_id=words.bos_token_id,
             eos_token_id=words.eos_token_id,
             pad_token_id=words.pad_token_id,
-            attn_implementation="eager",  # its backward is much faster than the fused one on a CPU
         )
     )
+    model.set_attn_implementation("eager")  # its backward is much faster than the fused one on a CPU
+    share_twins(model, words)
     look_up_first(model)
     spotter = torch.nn.Linear(settings.width, 1)
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -156,8 +169,8 @@ def train(settings: Settings) -> None:
         torch.optim.AdamW(rest, lr=settings.adam_rate, betas=(0.9, 0.95), weight_decay=0.0),
     ]
     rates = [optimizer.param_groups[0]["lr"] for optimizer in optimizers]
-    forward = torch.compile(model.model, dynamic=False)
-    judge = words.convert_tokens_to_ids(tokenizer.JUDGE)
+    forward: Any = torch.compile(model.model, dynamic=False)
+    judge = torch.tensor(single_token(words, tokenizer.JUDGE), device=device)
     began, step, tokens = time.monotonic(), 0, 0
     sums = torch.zeros(4)
     for batch in batches(settings, words):
@@ -174,13 +187,13 @@ def train(settings: Settings) -> None:
             logits = model.lm_head(hidden[wanted])
             spotted = spotter(hidden[watched])[:, 0]
         losses = torch.nn.functional.cross_entropy(logits.float(), targets[wanted], reduction="none")
-        weights = torch.where(judged, settings.mark_weight, 1.0)
+        weights = 1.0 + (settings.mark_weight - 1.0) * judged
         loss = (losses * weights).sum() / weights.sum()
         if watched.any():
             loss = loss + settings.flaw_weight * torch.nn.functional.binary_cross_entropy_with_logits(
                 spotted.float(), flaws[watched].float()
             )
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimizer in optimizers:
             optimizer.step()
@@ -196,7 +209,6 @@ def train(settings: Settings) -> None:
                 flush=True,
             )
             sums.zero_()
-    model.config._attn_implementation = "sdpa"
     model.to(torch.bfloat16).save_pretrained(settings.out)
     words.save_pretrained(settings.out)
 

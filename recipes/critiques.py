@@ -9,12 +9,13 @@ import random
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Literal
 
 from stepmark.problems import quantities
 from stepmark.problems.quantities import Fact, Situation
 from stepmark.types import Problem
 
-OPERATIONS = ("+", "-", "*", "/")
+OPERATIONS: tuple[Literal["+", "-", "*", "/"], ...] = ("+", "-", "*", "/")
 
 
 def wrong_number(number: int, rng: random.Random) -> int:

@@ -19,7 +19,8 @@ import numpy as np
 import tyro
 
 from stepmark.evaluate.curves import Difference
-from stepmark.loop import KINDS, Key, Result, Settings, best_of_n, loop
+from stepmark.evaluate.pool import Key
+from stepmark.loop import KINDS, Result, Settings, best_of_n, loop
 from stepmark.report import write
 from stepmark.report.loop import agreement, first_errors, report, steps_of
 from stepmark.rewards.auc import auc, within_problem_auc
