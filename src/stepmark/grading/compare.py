@@ -7,10 +7,11 @@ argument. An inequality equals the interval of its solutions. Undecided parts ma
 part differs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import product
 
 from stepmark.grading import algebra, kinds, matrices, numeric, scalars, sets
+from stepmark.grading.forms import INTEGER
 from stepmark.grading.policy import Policy
 from stepmark.grading.scalars import Outcome
 from stepmark.grading.tree import EMPTY, Node, add, negate, substitute, sym, symbols, unknown_function
@@ -18,6 +19,7 @@ from stepmark.grading.tree import EMPTY, Node, add, negate, substitute, sym, sym
 MAX_ITEMS = 200
 MAX_SIGNS = 3
 _RELATIONAL = frozenset(("relation", "union", "intersect", "minus", "builder", "field"))
+_INTEGER_LETTERS = frozenset(("k", "n", "m", "l", "z"))
 _CONSTANT_LETTERS = frozenset(("c", "k", "C", "K", "\\lambda"))
 
 
@@ -38,6 +40,16 @@ def same(a: Node, b: Node, policy: Policy) -> Outcome:
             if outcome is not None:
                 return outcome
     return scalars.same(a, b, policy)
+
+
+def with_common_integers(a: Node, b: Node) -> tuple[Node, Node]:
+    """Two families of solutions, `2k\\pi, k \\in \\mathbb{Z}` and `2n\\pi`, with one name for their integer."""
+    only_a, only_b = symbols(a) - symbols(b), symbols(b) - symbols(a)
+    if INTEGER in only_a and len(letters := only_b & _INTEGER_LETTERS) == 1:
+        return a, substitute(b, next(iter(letters)), sym(INTEGER))
+    if INTEGER in only_b and len(letters := only_a & _INTEGER_LETTERS) == 1:
+        return substitute(a, next(iter(letters)), sym(INTEGER)), b
+    return a, b
 
 
 # signs and nesting
@@ -78,17 +90,14 @@ def _signed(node: Node) -> list[Node]:
     return [_choose(node, iter(choice)) for choice in choices]
 
 
-def _choose(node: Node, signs: "object") -> Node:
+def _choose(node: Node, signs: Iterator[int]) -> Node:
     if node.head == "pm":
-        sign = next(signs) * (1 if node.leaf == "+" else -1)  # type: ignore[call-overload]
+        sign = next(signs) * (1 if node.leaf == "+" else -1)
         inner = _choose(node.args[0], signs)
         return inner if sign > 0 else negate(inner)
     if not node.args:
         return node
     return Node(node.head, tuple(_choose(arg, signs) for arg in node.args), node.leaf, node.places)
-
-
-# words
 
 
 # names
@@ -215,8 +224,7 @@ def _collections(a: Node, b: Node, policy: Policy) -> Outcome | None:
         return _in_order(a.args, entries, policy)
     if a.leaf == "=" and b.head not in ("tuple", "define"):
         return same(a.args[0].args[1], b, policy)
-    decimal_or_other = Outcome(False, f"{len(a.args)} values against one")
-    return decimal_or_other if b.head != "unread" else None
+    return Outcome(False, f"{len(a.args)} values against one")
 
 
 def _named_lists(a: Node, b: Node, policy: Policy) -> Outcome | None:
@@ -348,7 +356,7 @@ def _sets(a: Node, b: Node, policy: Policy) -> Outcome | None:
         return _any_order(a.args, b.args, policy)
     if "field" in (a.head, b.head):
         return Outcome(False, "different sets")
-    relational = [node.head in _RELATIONAL or node.head == "list" for node in (a, b)]
+    relational = [any(part.head in _RELATIONAL for part in (node, *node.args)) for node in (a, b)]
     return Outcome(None, "a set that is not solved") if all(relational) else Outcome(False, "different kinds of answer")
 
 

@@ -25,9 +25,10 @@ _NOT_JOINED = frozenset(
 )
 _CHAT = re.compile(r"<\|[a-z_]+\|>|</?s>")
 _HASHES = re.compile(r"(?:^|\n)[ \t]*####[ \t]*([^\n]+)")
+_LAST_LINE = re.compile(r"(?:^|\n)A:[ \t]{0,9}(\S[^\n]*)\s*\Z")
 _LINE = re.compile(
     r"(?:^|\n)[ \t>*_]{0,9}(?:#{1,9}[ \t]*(?:the[ \t]+)?(?:final[ \t]+)?answer\b[ \t*_]{0,9}:?[ \t*_]{0,9}"
-    r"|(?:the[ \t]+)?(?:final[ \t]+)?answer[ \t*_]{0,9}:[ \t*_]{0,9}|A:)[ \t]{0,9}\n{0,9}[ \t]{0,9}"
+    r"|(?:the[ \t]+)?(?:final[ \t]+)?answer[ \t*_]{0,9}:[ \t*_]{0,9})[ \t]{0,9}\n{0,9}[ \t]{0,9}"
     r"(?P<rest>\S[^\n]*(?:\n[^\n]+\\\])?)"
     r"|\b(?:final[ \t]+)?answer:[ \t]*(?P<inline>\S[^\n]*)"
     r"|\banswer[ \t]+is(?:[ \t]+(?:thus|therefore|simply|then))?[ \t]*:?\s*(?P<sentence>\S[^\n]*(?:\n[^\n]+\\\])?)",
@@ -55,7 +56,7 @@ def extract(text: str) -> str | None:
     hashes = _HASHES.findall(text)
     if hashes:
         return _clean(hashes[-1])
-    answer = None
+    answer = _clean(last[1]) if (last := _LAST_LINE.search(text)) else None
     for found in _LINE.finditer(text):
         rest = found["rest"] or found["inline"]
         nested = re.search(r"\banswer is:?\s*(.+)", rest, re.IGNORECASE) if rest else None

@@ -51,6 +51,8 @@ _FILLERS = frozenset(
 )
 _CONDITION = frozenset(("for", "where", "forall", "provided"))
 """words after which a condition is left out; several of them tell cases apart, and are not read"""
+_FUNCTION_LETTERS = frozenset("PQRSWVTEFGHpqrsuvw")
+"""letters that may be applied to an argument on the left of an equation: `P(3) = 5`"""
 _VERBS = ("is", "are", "equals", "was")
 _YES_NO = re.compile(r"(?:\\text\s*\{)?\s*(?:yes|no)\s*[,.;]", re.IGNORECASE)
 _TIME = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}))?\s*(?:([ap])\.?\s*m\.?|(noon|midnight))?", re.IGNORECASE | re.ASCII)
@@ -61,11 +63,14 @@ _DETEX = re.compile(
     r"\\(?:text|mbox|textbf|textrm|mathrm|textit|textnormal|operatorname|mathbf|boxed|fbox)\s*(?=\{)"
     r"|\\[,;:!> ]|\\(?:left|right)(?![a-zA-Z])|[${}~]"
 )
+INTEGER = "\\integer"
+"""the symbol of the integer over which a family of solutions runs"""
 _LEFT = " \t\r\n,;*\"`'"
 _EDGE = _LEFT + "."
 _DECIMAL_COMMA = re.compile(r"[\s$+-]*(?:0,[0-9]+|[0-9]+,(?:[0-9]{1,2}|[0-9]{4,}))[\s$.]*", re.ASCII)
 _WRAPPERS = (("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"), ("\\boxed{", "}"), ("\\fbox{", "}"))
 _BRACES = re.compile(r"(?<!\\)[{}$]|\\[()\[\]]")
+_PROSE = re.compile(r"[^\\^_=<>+*/|]*")
 _LONGEST_TEXT = 4_000
 _DEEPEST = 60
 
@@ -84,11 +89,17 @@ def read(text: str, *, thousands: bool = True) -> Node:
             raise ParseError("nested too deeply")
         return tree
     except (ParseError, RecursionError) as error:
-        plain = words(stripped) if len(stripped) <= _LONGEST_TEXT else stripped
-        if "longer than" in str(error):
-            return Node("unread", (), (plain, str(error)))
-        letters_only = re.search(r"[0-9\\^_=<>+*/|]", _DETEX.sub(" ", tidy(stripped)[:_LONGEST_TEXT])) is None
-        return Node("text", (), plain) if letters_only and plain else Node("unread", (), (plain, str(error)))
+        return _not_read(stripped, str(error))
+
+
+def _not_read(text: str, reason: str) -> Node:
+    """Text, if there are letters only; else unread. Prose keeps neither case nor wrappers, notation keeps both."""
+    if len(text) <= _LONGEST_TEXT and _PROSE.fullmatch(_DETEX.sub(" ", tidy(text))) is not None:
+        plain = words(text)
+        return (
+            Node("unread", (), (plain, reason)) if re.search("[0-9]", plain) or not plain else Node("text", (), plain)
+        )
+    return Node("unread", (), (" ".join(text.split()), reason))
 
 
 def unwrapped(text: str) -> str:
@@ -169,10 +180,9 @@ def _trimmed(tokens: list[Token]) -> list[Token]:
 
 
 def _answer(tokens: list[Token]) -> Node:
-    if all(token.kind == "word" or token.text in ("-", "'", "!", ".") for token in tokens) and (
-        phrase := _phrase(tokens)
-    ):
+    if (phrase := _phrase(tokens)) is not None:
         return phrase
+    tokens = _without_brackets(tokens)
     conditions = [position for position, token in enumerate(tokens) if token.text in _CONDITION]
     if len(conditions) == 1 and conditions[0]:
         return _answer(_trimmed(tokens[: conditions[0]]))
@@ -181,12 +191,21 @@ def _answer(tokens: list[Token]) -> Node:
         parts = [_listed(group, ";") for group in groups]
         inner = [Node("tuple", part.args, "()") if part.head == "list" and not _named(part) else part for part in parts]
         return Node("list", tuple(inner), ";")
-    alternatives_ = _split(tokens, ("or",))
-    if len(alternatives_) > 1:
-        parts = [_listed(group, ",") for group in alternatives_]
+    groups = _split(tokens, ("or",))
+    if len(groups) > 1:
+        parts = [_listed(group, ",") for group in groups]
         if all(part.head == "list" and _named(part) for part in parts):
             return Node("list", tuple(parts), ";")
-    return _listed(tokens, "or" if len(alternatives_) > 1 else ",")
+    return _listed(tokens, "or" if len(groups) > 1 else ",")
+
+
+def _without_brackets(tokens: list[Token]) -> list[Token]:
+    """`2k\\pi (k \\in \\mathbb{Z})` as `2k\\pi, k \\in \\mathbb{Z}`."""
+    opening = max((n for n, token in enumerate(tokens) if token.text == "("), default=0)
+    inside = [token.text for token in tokens[opening + 1 : -1]]
+    if not opening or tokens[-1].text != ")" or "in" not in inside or "mathbb" not in inside:
+        return tokens
+    return [*tokens[:opening], tokens[opening]._replace(text=","), *tokens[opening + 1 : -1]]
 
 
 def _named(node: Node) -> bool:
@@ -210,7 +229,7 @@ def _listed(tokens: list[Token], separator: str) -> Node:
         raise ParseError("only conditions")
     items = compound(items)
     for n, name in enumerate(sorted(bound)):
-        items = [substitute(item, name, sym(f"\\integer{n}")) for item in items]
+        items = [substitute(item, name, sym(f"{INTEGER}{n or ''}")) for item in items]
     if len(items) == 1:
         only = items[0]
         return only.args[1] if only.head == "quantifier" else only
@@ -237,7 +256,7 @@ def _split(tokens: list[Token], separators: Sequence[str]) -> list[list[Token]]:
 
 def _item(tokens: list[Token]) -> Node:
     tokens = _trimmed(tokens)
-    if all(token.kind == "word" or token.text in ("-", "'", ".") for token in tokens) and (phrase := _phrase(tokens)):
+    if (phrase := _phrase(tokens)) is not None:
         return phrase
     for position, token in enumerate(tokens):
         if token.text in ("pmod", "mod", "bmod") and position:
@@ -257,6 +276,8 @@ def _item(tokens: list[Token]) -> Node:
 
 def _phrase(tokens: list[Token]) -> Node | None:
     """An answer of words only: a number in words, a known phrase, or text. None where the words are mathematics."""
+    if any(token.kind != "word" and token.text not in ("-", "'", ".", "!") for token in tokens):
+        return None
     if tokens[0].text == "-" or all(len(token.text) == 1 for token in tokens):
         return None
     text = " ".join(token.text for token in tokens)
@@ -283,6 +304,8 @@ def _number_in_words(text: str) -> int | None:
     for part in parts:
         if part in _NUMBER_WORDS or (part in _ORDINALS and len(parts) < 3 and part != "second"):
             value = _NUMBER_WORDS.get(part, _ORDINALS.get(part, 0))
+            if current % (10 if value < 10 else 100) or current % 100 == 10:
+                return None
             current += value
         elif part == "hundred" and current:
             current *= 100
@@ -305,12 +328,7 @@ def is_name(node: Node) -> bool:
             known = node.leaf in ("sin", "cos", "tan", "abs", "prime", "det", "max", "min")
             return all(map(is_name, node.args)) if known else unknown_function(node.name)
         case "mul" | "tuple" | "ratio":
-            if (
-                node.head == "mul"
-                and len(node.args) == 2
-                and node.args[0].head == "sym"
-                and node.args[0].name in "PQRSWVTEFGHpqrsuvw"
-            ):
+            if node.head == "mul" and len(node.args) == 2 and node.args[0].leaf in _FUNCTION_LETTERS:
                 return True
             return all(map(is_name, node.args))
         case "pow":

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from stepmark.grading import choices, numeric
-from stepmark.grading.compare import same
+from stepmark.grading.compare import same, with_common_integers
 from stepmark.grading.forms import alternatives, read
 from stepmark.grading.policy import DEFAULT, Policy
 from stepmark.grading.requirements import unmet
@@ -82,7 +82,7 @@ def _equal(a: str, b: str, policy: Policy) -> Verdict:
 
 
 def _outcome(a: str, b: str, policy: Policy) -> Outcome:
-    outcome = same(read(a), read(b), policy)
+    outcome = same(*with_common_integers(read(a), read(b)), policy)
     if outcome.equal:
         return outcome
     if (letters := choices.letters(a, b)) is not None:

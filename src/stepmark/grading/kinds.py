@@ -65,7 +65,7 @@ def ratios(a: Node, b: Node, policy: Policy) -> Outcome:
             return every([scalars.same(x, y, policy) for x, y in zip(a.args, b.args, strict=True)])
         crossed = [(mul(x, b.args[0]), mul(y, a.args[0])) for x, y in zip(a.args[1:], b.args[1:], strict=True)]
         return every([scalars.same(x, y, policy) for x, y in crossed if is_scalar(x) and is_scalar(y)])
-    if len(a.args) == 2 and is_scalar(b):
+    if len(a.args) == 2 and is_scalar(b) and b.head != "quantity":
         return scalars.same(mul(b, a.args[1]), a.args[0], policy)
     return Outcome(False, "a ratio against something else")
 

@@ -45,6 +45,8 @@ def same(a: Node, b: Node, policy: Policy) -> Outcome:
         return _values(a.args[0], b.args[0], policy)
     degrees_a, degrees_b = _degrees(a), _degrees(b)
     if (degrees_a is None) != (degrees_b is None):
+        if unit_a.dimensions or unit_b.dimensions:
+            return Outcome(False, "different units")
         value = _values(a, b, policy)
         bare = _values(a if degrees_a is None else degrees_a, b if degrees_b is None else degrees_b, policy)
         return Outcome(True, "the same number, one in degrees") if bare.equal and not value.equal else value

@@ -127,8 +127,6 @@ def unknown_function(name: str) -> bool:
 
 BIG = ("sum", "prod", "int", "lim")
 MINUS_ONE = num(-1)
-ONE = num(1)
-ZERO = num(0)
 INFINITY = const("inf")
 MINUS_INFINITY = Node("mul", (MINUS_ONE, INFINITY))
 EMPTY = Node("set")

@@ -91,6 +91,24 @@ SCALES = {
 CURRENCIES = {"$": "dollars", "€": "euros", "£": "sterling", "¥": "yen"}
 _POWERS = {"square": 2, "sq": 2, "squared": 2, "cubic": 3, "cu": 3, "cubed": 3}
 _PUNCTUATION = frozenset(("*", "cdot", "times", "-", ".", "(", ")", "{", "}", ",", "circ"))
+_OPERATIONS = frozenset(
+    (
+        "less",
+        "more",
+        "than",
+        "plus",
+        "minus",
+        "over",
+        "if",
+        "when",
+        "not",
+        "except",
+        "divided",
+        "multiplied",
+        "choose",
+        "out",
+    )
+)
 _FILLERS = frozenset(("of", "the", "a", "an", "in", "total", "each", "st", "nd", "rd", "th", "sq", "about", "exactly"))
 
 
@@ -120,6 +138,8 @@ def unit_of(words: tuple[str, ...]) -> Unit | None:
             scale *= (factor**pending) ** sign
             dimensions[name] = dimensions.get(name, 0) + sign * pending
             pending = 1
+        elif text in _OPERATIONS:
+            return None
         elif text.isalpha() and text not in _FILLERS:
             nouns.append(text.casefold())
             last = ""
