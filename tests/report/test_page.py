@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 import vl_convert
 
@@ -182,10 +183,13 @@ def test_a_place_that_is_a_file_is_named(tmp_path: Path) -> None:
         write(replace(report(), pictures=()), tmp_path / "file")
 
 
+def linear(colour: str) -> np.ndarray:
+    channels = np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+    return np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+
+
 def luminance(colour: str) -> float:
-    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    return float(np.array([0.2126, 0.7152, 0.0722]) @ linear(colour))
 
 
 def contrast(one: str, other: str) -> float:
@@ -202,8 +206,38 @@ def test_everything_is_legible() -> None:
         if light not in (paper, grid):
             assert contrast(light, paper) >= 4.5, light
             assert contrast(dark, DARK[paper]) >= 4.5, dark
-    style = (Path(__file__).parents[2] / "src/stepmark/report/assets/style.css").read_text()
     for name in ("worst", "middle", "best"):
-        light, dark = re.findall(rf"--{name}: (#[0-9a-f]{{6}})", style)
+        light, dark = steps_colours(name)
         assert contrast(ink, light) >= 7, light
         assert contrast(DARK[ink], dark) >= 5.5, dark
+
+
+def steps_colours(name: str) -> list[str]:
+    """Light, dark."""
+    style = (Path(__file__).parents[2] / "src/stepmark/report/assets/style.css").read_text()
+    return re.findall(rf"--{name}: (#[0-9a-f]{{6}})", style)
+
+
+BLIND = {
+    "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.01182, 0.04294, 0.968881]],
+    "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+}
+"""what is seen of linear red, green and blue: Machado et al. 2009"""
+
+
+def lab(rgb: np.ndarray) -> np.ndarray:
+    """CIELAB under D65."""
+    xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]) @ rgb
+    x, y, z = np.cbrt(xyz / np.array([0.9505, 1, 1.089]))
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+@pytest.mark.parametrize("blindness", BLIND)
+@pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
+def test_a_good_step_does_not_look_like_a_bad_one(blindness: str, theme: int) -> None:
+    """To the colour-blind too; differences above 10 are seen at a glance."""
+    worst, middle, best = (
+        lab(np.array(BLIND[blindness]) @ linear(steps_colours(name)[theme])) for name in ("worst", "middle", "best")
+    )
+    assert np.linalg.norm(worst - best) > 20
+    assert min(np.linalg.norm(worst - middle), np.linalg.norm(best - middle)) > 15
