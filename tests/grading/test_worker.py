@@ -74,5 +74,5 @@ def test_texts_are_read_and_a_guess_says_so() -> None:
     )
     assert marked.verdict.correct
     assert guessed.verdict.correct
-    assert "answer guessed" in guessed.verdict.reason
+    assert "the answer was guessed" in guessed.verdict.reason
     assert none.verdict.reason == "no answer"

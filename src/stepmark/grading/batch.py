@@ -30,9 +30,9 @@ def grade_all(
     """The verdict on each answer, in order.
 
     `workers` above one spreads the pairs over that many processes; one grades them here. With `texts` the gold and the
-    answer may each be a whole solution: each is first read with `reading`, and a verdict on an answer that had to be
-    guessed says so. An answer whose worker dies or exceeds its limit is ungraded, with that reason; the others of its
-    chunk are graded again.
+    answer may each be a whole solution: each is first read with `reading`; a gold is never guessed, and a verdict on
+    an answer that was says so. An answer whose worker dies or exceeds its limit is ungraded, with that reason; the
+    others of its chunk are graded again.
     """
     if workers <= 1 or len(pairs) <= CHUNK:
         return [timed(problem, answer, policy, texts=texts) for problem, answer in pairs]
@@ -70,14 +70,14 @@ def timed(problem: Problem, answer: str | None, policy: Policy, *, texts: bool) 
 
 def _read(problem: Problem, answer: str | None, policy: Policy) -> Verdict:
     gold, gold_rule = reading(problem.gold)
+    gold = problem.gold if gold_rule == "guessed" else gold
     found, rule = (None, "whole") if answer is None else reading(answer)
     if gold is None:
         return Verdict("ungraded", "no gold answer")
     verdict = grade(Problem(problem.id, problem.question, gold, problem.source, problem.level), found, policy)
-    guessed = [name for name, how in (("gold", gold_rule), ("answer", rule)) if how == "guessed"]
-    if not guessed:
+    if rule != "guessed":
         return verdict
-    return Verdict(verdict.value, f"{verdict.reason} ({' and '.join(guessed)} guessed from unmarked prose)")
+    return Verdict(verdict.value, f"{verdict.reason} (the answer was guessed: the last value of unmarked prose)")
 
 
 def _chunk(worker: Worker, chunk: Sequence[tuple[Problem, str | None]], policy: Policy, texts: bool) -> list[Graded]:

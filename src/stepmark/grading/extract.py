@@ -42,6 +42,9 @@ _STOP = re.compile(r"\.(?=[\s*]|$)|\n|,? (?:because|since|which|as|so|I hope)\b"
 _NUMBER = re.compile(
     r"(?<![A-Za-z0-9_.,])[-−]?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)?(?:[.,]?[0-9]+)(?:/[0-9]+)?\s?(?:\\?%)?"
 )
+_CONDITIONAL = re.compile(r"\b(?:if|otherwise|when|unless|else)\b")
+"""cases of an answer: its last number alone would be another answer"""
+_SENTENCE = 120
 _NO_ANSWER = frozenset(("correct", "right", "wrong", "incorrect", "as follows", "not correct", "unknown"))
 
 
@@ -77,7 +80,9 @@ def reading(text: str) -> tuple[str | None, Rule]:
     if not bare or read(bare).head != "unread" or not re.search(r"[A-Za-z]{2,}", re.sub(r"\\[A-Za-z]+", "", bare)):
         return bare or None, "whole"
     values = _values(bare)
-    return (values[-1], "guessed") if values else (bare, "whole")
+    if not values or _CONDITIONAL.search(bare[-_SENTENCE:]):
+        return bare, "whole"
+    return values[-1], "guessed"
 
 
 def _values(text: str) -> list[str]:

@@ -70,6 +70,7 @@ _EDGE = _LEFT + "."
 _DECIMAL_COMMA = re.compile(r"[\s$+-]*(?:0,[0-9]+|[0-9]+,(?:[0-9]{1,2}|[0-9]{4,}))[\s$.]*", re.ASCII)
 _WRAPPERS = (("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"), ("\\boxed{", "}"), ("\\fbox{", "}"))
 _BRACES = re.compile(r"(?<!\\)[{}$]|\\[()\[\]]")
+_DATE = re.compile(r"[a-z]{3,12}\.? [0-9]{1,4}(?:, [0-9]{4})?")
 _PROSE = re.compile(r"[^\\^_=<>+*/|]*")
 _LONGEST_TEXT = 4_000
 _DEEPEST = 60
@@ -93,12 +94,13 @@ def read(text: str, *, thousands: bool = True) -> Node:
 
 
 def _not_read(text: str, reason: str) -> Node:
-    """Text, if there are letters only; else unread. Prose keeps neither case nor wrappers, notation keeps both."""
+    """Text, if there are letters only, or a name and a number (`October 30`); else unread. Prose keeps neither case nor
+    wrappers, notation keeps both."""
     if len(text) <= _LONGEST_TEXT and _PROSE.fullmatch(_DETEX.sub(" ", tidy(text))) is not None:
         plain = words(text)
-        return (
-            Node("unread", (), (plain, reason)) if re.search("[0-9]", plain) or not plain else Node("text", (), plain)
-        )
+        if plain and (not re.search("[0-9]", plain) or _DATE.fullmatch(plain)):
+            return Node("text", (), plain)
+        return Node("unread", (), (plain, reason))
     return Node("unread", (), (" ".join(text.split()), reason))
 
 
@@ -186,6 +188,10 @@ def _answer(tokens: list[Token]) -> Node:
     conditions = [position for position, token in enumerate(tokens) if token.text in _CONDITION]
     if len(conditions) == 1 and conditions[0]:
         return _answer(_trimmed(tokens[: conditions[0]]))
+    exception = next((n for n, token in enumerate(tokens) if token.text == "except"), 0)
+    if exception and _phrase(tokens[:exception]) == REALS:
+        left_out = _listed(_trimmed(tokens[exception + 1 :]), ",")
+        return Node("minus", (REALS, Node("set", left_out.args if left_out.head == "list" else (left_out,))))
     groups = _split(tokens, (";", "\\"))
     if len(groups) > 1 and any(len(_split(group, (",",))) > 1 for group in groups):
         parts = [_listed(group, ";") for group in groups]

@@ -34,8 +34,8 @@ def texts(a: Node, b: Node, policy: Policy) -> Outcome:
         lone = "".join(part.name for part in other.walk() if part.head in ("sym", "const"))
         if other.head in ("sym", "mul", "const") and lone.casefold() == text.name:
             return Outcome(True, "the same word")
-        if text.name.count(" ") > 4:
-            return Outcome(None, "not understood: a sentence")
+        if text.name.count(" ") > 4 or any(c.isdecimal() for c in text.name):
+            return Outcome(None, "not understood: words with numbers, or a sentence")
         return Outcome(False, "words against mathematics")
     words_a, words_b = (_plain(node.name) for node in (a, b))
     if words_a == words_b:

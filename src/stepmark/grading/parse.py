@@ -179,14 +179,16 @@ class Parser(Primaries):
         """Implicit multiplication, or the fraction of a mixed number. A number multiplies only from the left."""
         token, before = self.tokens[self.position], self.tokens[self.position - 1]
         whole = left.head == "num" and left.places is None and before.kind == "num"
-        if token.kind == "num":
+        if token.kind == "num" and before.text != "!":
             if whole and [part.text for part in self.tokens[self.position + 1 :][:1]] == ["/"]:
                 top, _, bottom = self.take(), self.take(), self.take()
                 if bottom.number and top.number is not None and top.number < bottom.number and not bottom.places:
                     return num(left.value + top.number / bottom.number)
             raise ParseError("a number right after a factor")
         right = self.factor()
-        if whole and token.text in ("frac", "dfrac", "tfrac", "cfrac") and right.head == "num" and 0 < right.value < 1:
+        if whole and token.text in ("frac", "dfrac", "tfrac", "cfrac") and right.head == "num":
+            if not 0 < right.value < 1:
+                raise ParseError("a mixed number whose fraction is not below one")
             return num(left.value + right.value)
         return self.times(left, right)
 
