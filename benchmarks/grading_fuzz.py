@@ -174,7 +174,7 @@ def _entries(gold: str) -> tuple[str, list[str], str] | None:
 
 def _drop(gold: str, rng: random.Random) -> str | None:
     parts = _entries(gold)
-    if parts is None or len(parts[1]) < 2:
+    if parts is None or len(parts[1]) < 2 or len({entry.strip() for entry in parts[1]}) < len(parts[1]):
         return None
     entries = list(parts[1])
     del entries[rng.randrange(len(entries))]

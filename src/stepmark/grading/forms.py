@@ -373,8 +373,16 @@ def _settled(node: Node) -> Node:
 
 
 def _check_chain(sides: Sequence[Node], *, loose: bool) -> None:
-    """A chain of numbers alone must hold: `0.56 = 56\\%` is an answer, `3.56 = 56\\%` is none."""
-    values = [numeric.constant(side.args[0] if side.head == "quantity" else side) for side in sides]
-    known = [value for value in values if value is not None]
-    if len(known) == len(values) and max(known) - min(known) > (0.02 if loose else 1e-9) * max(map(abs, known)):
+    """A chain of numbers alone must hold: `0.56 = 56\\%` is an answer, `3.56 = 56\\%` is none. After ≈ the decimal is to be
+    the value rounded."""
+    numbers = [side.args[0] if side.head == "quantity" else side for side in sides]
+    values = [value for value in map(numeric.constant, numbers) if value is not None]
+    if len(values) < len(sides):
+        return
+    places = numbers[-1].places
+    if not loose:
+        tolerance = 1e-9 * max(map(abs, values))
+    else:
+        tolerance = 0.02 * abs(values[0]) if places is None else 0.51 * 0.1**places
+    if max(values) - min(values) > tolerance:
         raise ParseError("an equation that does not hold")
