@@ -31,7 +31,8 @@ class PrefillAttention:
         real = np.arange(longest) < count[:, None]
         spread = np.zeros((sequences, longest), np.int64)
         spread[real] = np.arange(count.sum())
-        self.spread = torch.from_numpy(spread).to(decoder.device)
+        self.shape = spread.shape
+        self.spread = torch.from_numpy(spread.reshape(-1)).to(decoder.device)
         self.gather = torch.from_numpy(np.flatnonzero(real)).to(decoder.device)
         column = np.concatenate([np.arange(longest_past), np.arange(longest)])
         known = column[:longest_past] < past[:, None]
@@ -50,15 +51,16 @@ class PrefillAttention:
         decoder = self.decoder
         kv = torch.stack([k, v]).flatten(2)
         self.collected.append(kv)
-        padded = kv[:, self.spread]
+        padded = kv.index_select(1, self.spread).view(2, *self.shape, -1)
         if self.past is not None:
             padded = torch.cat([self.past[layer], padded], dim=2)
         keys, values = padded.view(*padded.shape[:3], decoder.kv_heads, decoder.head_dim).transpose(2, 3)
         mask = self.masks[decoder.windows[layer]]
+        queries = q.index_select(0, self.spread).view(*self.shape, decoder.heads, -1).transpose(1, 2)
         out = F.scaled_dot_product_attention(
-            q[self.spread].transpose(1, 2), keys, values, attn_mask=mask, is_causal=mask is None, enable_gqa=True
+            queries, keys, values, attn_mask=mask, is_causal=mask is None, enable_gqa=True
         )
-        return out.transpose(1, 2).flatten(2).flatten(0, 1)[self.gather]
+        return out.transpose(1, 2).flatten(2).flatten(0, 1).index_select(0, self.gather)
 
     def kv(self) -> Tensor:
         """[layers, 2, new tokens, width]"""
@@ -96,9 +98,7 @@ class StepAttention:
             hidden = ~seen if window is None else ~seen | (key <= position_N[:, None] - window)
             mask = torch.zeros(hidden.shape, dtype=decoder.dtype, device=device)
             self.masks[window] = mask.masked_fill_(torch.from_numpy(hidden).to(device), -torch.inf).unsqueeze(1)
-        group = torch.arange(decoder.heads, device=device) // (decoder.heads // decoder.kv_heads)
-        diagonal = group.unsqueeze(1) == torch.arange(decoder.kv_heads, device=device)
-        self.diagonal: Tensor = diagonal.to(decoder.dtype).unsqueeze(2) * decoder.head_dim**-0.5
+        self.scale = decoder.head_dim**-0.5
         if self.shared:
             self._lay_grid(trunk_N)
 
@@ -121,29 +121,34 @@ class StepAttention:
         keys, values = blocks.kv[layer, :, : blocks.count]
         keys.flatten(0, 1).index_copy_(0, self.new, k.flatten(1))
         values.flatten(0, 1).index_copy_(0, self.new, v.flatten(1))
+        spread = self._spread(q)
         scores = q.new_empty(self.rows, heads, shared + self.levels * BLOCK)
-        own = q.new_zeros(self.rows * self.levels, heads, BLOCK)
-        own.index_copy_(0, self.slot, torch.bmm(keys, self._spread(q[self.owner]).transpose(1, 2)).transpose(1, 2))
-        own = own.view(self.rows, self.levels, heads, BLOCK)
-        scores[..., shared:].view(self.rows, heads, self.levels, BLOCK).copy_(own.transpose(1, 2))
+        own = torch.bmm(keys, spread.index_select(0, self.owner).transpose(1, 2)).transpose(1, 2)
+        own = q.new_zeros(self.rows * self.levels, heads, BLOCK).index_copy_(0, self.slot, own)
+        own = own.view(self.rows, self.levels, heads, BLOCK).transpose(1, 2)
+        scores[..., shared:].view(self.rows, heads, self.levels, BLOCK).copy_(own)
         if shared:
             trunk_keys, trunk_values = self.trunks.kv[layer]
-            cells = self._spread(q[self.grid]).view(self.trunks.count, -1, keys.shape[-1])
+            cells = spread.index_select(0, self.grid).view(self.trunks.count, -1, keys.shape[-1])
             together = torch.bmm(trunk_keys, cells.transpose(1, 2)).view(self.trunks.count, shared, -1, heads)
-            scores[..., :shared] = together.permute(0, 2, 3, 1).flatten(0, 1)[self.cell]
-        weights = torch.softmax(scores.add_(self.masks[self.decoder.windows[layer]]), dim=-1)
+            scores[..., :shared] = together.permute(0, 2, 3, 1).flatten(0, 1).index_select(0, self.cell)
+        mask = self.masks[self.decoder.windows[layer]]
+        weights = torch.softmax(torch.add(mask, scores, alpha=self.scale), dim=-1)
         own = weights[..., shared:].view(self.rows, heads, self.levels, BLOCK).transpose(1, 2).flatten(0, 1)
-        out = self._gather(torch.bmm(own[self.slot], values))
+        out = self._gather(torch.bmm(own.index_select(0, self.slot), values))
         out = torch.zeros_like(q).flatten(1).index_add_(0, self.owner, out)
         if shared:
-            cells = weights[self.grid][..., :shared].reshape(self.trunks.count, -1, shared)
+            cells = weights[..., :shared].index_select(0, self.grid).view(self.trunks.count, -1, shared)
             together = self._gather(torch.bmm(cells, trunk_values).view(len(self.grid), heads, -1))
-            out = torch.addcmul(out, together[self.cell], self.has_trunk)
+            out = torch.addcmul(out, together.index_select(0, self.cell), self.has_trunk)
         return out
 
     def _spread(self, q: Tensor) -> Tensor:
-        """[N, heads, D] -> [N, heads, kv heads * D], scaled, zero outside each head's own part."""
-        return (q.unsqueeze(2) * self.diagonal).flatten(2)
+        """[N, heads, D] -> [N, heads, kv heads * D], zero outside each head's own part."""
+        kv_heads, dim = self.decoder.kv_heads, q.shape[2]
+        spread = q.new_zeros(len(q), kv_heads, q.shape[1] // kv_heads, kv_heads, dim)
+        spread.diagonal(dim1=1, dim2=3).copy_(q.view(len(q), kv_heads, -1, dim).permute(0, 2, 3, 1))
+        return spread.view(len(q), q.shape[1], -1)
 
     def _gather(self, out: Tensor) -> Tensor:
         """[N, heads, kv heads * D] -> [N, heads * D], each head's own part."""

@@ -104,7 +104,8 @@ class Decoder:
             sign = torch.ones(self.head_dim, dtype=self.dtype, device=self.device)
             sign[: self.head_dim // 2] = -1
             self.cos, self.sin = cos[0].contiguous(), (sin[0] * sign).contiguous()
-        return self.cos[positions_T].unsqueeze(1), self.sin[positions_T].unsqueeze(1)
+        cos, sin = (table.index_select(0, positions_T).unsqueeze(1) for table in (self.cos, self.sin))
+        return cos, sin
 
 
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

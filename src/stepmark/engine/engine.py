@@ -13,12 +13,11 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from stepmark.engine.attention import PrefillAttention
-from stepmark.engine.cache import Pool
+from stepmark.engine.cache import Ints, Pool
 from stepmark.engine.decoder import Decoder
 from stepmark.engine.rows import Rows, Stops
 from stepmark.engine.tree import Node, Places, PrefixTree
@@ -315,9 +314,9 @@ class Engine:
             for part, offset, start, count in zip(batch, offsets, starts, counts, strict=True)
         ]
         kept = torch.from_numpy(np.concatenate(stored)).to(device)
-        self.pool.write(np.concatenate([part.places for part in batch]), attention.kv()[:, :, kept])
+        self.pool.write(np.concatenate([part.places for part in batch]), attention.kv().index_select(2, kept))
         ends = torch.from_numpy(offsets + np.array(counts) - 1).to(device)
-        logits = torch.nn.functional.linear(hidden[ends], self.head)
+        logits = torch.nn.functional.linear(hidden.index_select(0, ends), self.head)
         for part, offset, start, count, row in zip(batch, offsets, starts, counts, logits, strict=True):
             _mark_ready(part.node)
             job = part.job
@@ -376,12 +375,12 @@ class Engine:
                 job.future.set_result([drawn for drawn in job.drawn if drawn is not None])
         self.rows.leave(ended)
 
-    def _remember(self, ended: npt.NDArray[np.int64]) -> None:
+    def _remember(self, ended: Ints) -> None:
         """Stores the keys and values of what finished rows wrote, except the last token, which was never fed."""
         nodes: list[Node] = []
         places: list[Places] = []
-        rows: list[npt.NDArray[np.int64]] = []
-        columns: list[npt.NDArray[np.int64]] = []
+        rows: list[Ints] = []
+        columns: list[Ints] = []
         for row in ended:
             job, count = self.rows.owner[row], self.rows.generated[row] - 1
             tokens = job.tokens + tuple(self.rows.tokens[row, :count].tolist())

@@ -15,7 +15,7 @@ from stepmark.engine.draw import choose, keys, uniforms
 from stepmark.types import Finish, Sampling
 
 SHARERS = (4, 32)
-"""the rows of a trunk: fewer copy the prefix into their own slots, more take a second trunk"""
+"""the rows of a trunk: fewer copy the prefix into their own blocks, more take a second trunk"""
 
 FINISHES: tuple[Finish | None, ...] = (None, "stop", "step", "length")
 
@@ -95,7 +95,7 @@ class Rows:
     def join(
         self,
         owner: Any,
-        indices: npt.NDArray[np.int64],
+        indices: Ints,
         *,
         prefix: Tensor,
         logits: Tensor,
@@ -115,11 +115,8 @@ class Rows:
         self.index[rows], self.key[rows] = indices, keys(sampling.seed, indices)
         self.position[rows], self.own[rows] = length, own
         self.limit[rows], self.need[rows] = limit, blocks_of(own + limit)
-        self.temperature[rows], self.top_p[rows], self.top_k[rows] = (
-            sampling.temperature,
-            sampling.top_p,
-            sampling.top_k,
-        )
+        self.temperature[rows], self.top_p[rows] = sampling.temperature, sampling.top_p
+        self.top_k[rows] = sampling.top_k
         self.by_step[rows], self.content[rows] = sampling.stop == "step", False
         self.generated[rows], self.finish[rows] = 0, 0
         if self.tokens.shape[1] < limit:
@@ -172,7 +169,7 @@ class Rows:
         full = self.generated[rows] >= self.limit[rows]
         self.finish[rows] = np.select([self.stops.ends[ids], step, full], [1, 2, 3], 0)
 
-    def ended(self) -> npt.NDArray[np.int64]:
+    def ended(self) -> Ints:
         """The rows that have finished."""
         return np.flatnonzero(self.finish[: self.count])
 
@@ -197,32 +194,8 @@ class Rows:
         renamed = self.trunks.leave(trunks[gone][trunks[gone] >= 0])
         trunks[trunks >= 0] = renamed[trunks[trunks >= 0]]
         self.blocks.rename(gone, movers, gaps)
-        for array in self._state():
-            array[gaps] = array[movers]
+        for array in vars(self).values():
+            if isinstance(array, np.ndarray):
+                array[gaps] = array[movers]
         self.owner[left : self.count] = None
         self.count = left
-
-    def _state(self) -> list[npt.NDArray[Any]]:
-        return [
-            *(
-                self.owner,
-                self.index,
-                self.key,
-                self.position,
-                self.own,
-                self.trunk,
-                self.limit,
-                self.need,
-                self.temperature,
-            ),
-            *(
-                self.top_p,
-                self.top_k,
-                self.by_step,
-                self.content,
-                self.generated,
-                self.tokens,
-                self.logprobs,
-                self.finish,
-            ),
-        ]

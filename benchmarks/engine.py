@@ -1,0 +1,261 @@
+"""The engine beside `generate` and beside itself, each pair interleaved in one run.
+
+    python -m benchmarks.engine [CASE ...] [--dtype bfloat16] [--repeats 5] [--clock cpu] [--small]
+
+Prints, for each case, the median seconds of both sides and the median of the paired ratios with its range. Threads are
+those of OMP_NUM_THREADS; `--clock cpu` counts processor seconds, for a machine that others use too; `--small` is a
+smoke run.
+
+sampling  64 Quantities problems x 32 samples of the bundled policy; `generate` in batches of 512 rows
+large     a Llama of 100M random parameters: 16 prompts of 200 tokens x 16 samples, 64 new tokens each
+rollouts  8 rollouts from each step of 200 solutions, beside `generate` called once for each step (on every 20th)
+scoring   hidden states at the step ends of 64 beams x 8 steps: each new step alone, beside the whole at every step
+growth    seconds per request and peak memory for 100, 1,000 and 10,000 queued requests
+cancel    1,000 searches awaiting at once, a third cancelled at random: survivors compared with searches run alone
+"""
+
+import argparse
+import asyncio
+import random
+import resource
+import statistics
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+from stepmark.engine.decoder import Decoder
+from stepmark.engine.engine import Engine
+from stepmark.engine.rows import Stops
+from stepmark.policies import bundled
+from stepmark.policies.local import LocalPolicy
+from stepmark.problems import quantities
+from stepmark.types import Completion, Prefix, Problem, Sampling
+
+Side = Callable[[], int]
+"""runs one side once and returns how many tokens it made or read"""
+
+
+def compare(name: str, ours: Side, theirs: Side, options: argparse.Namespace, share: float = 1.0) -> None:
+    """`share` is the part of our work that the other side does."""
+    clock = time.process_time if options.clock == "cpu" else time.perf_counter
+    seconds: dict[Side, list[float]] = {ours: [], theirs: []}
+    tokens: dict[Side, int] = {}
+    for _ in range(options.repeats):
+        for side, spent in seconds.items():
+            start = clock()
+            tokens[side] = side()
+            spent.append(clock() - start)
+    ratios = sorted(b / share / a for a, b in zip(seconds[ours], seconds[theirs], strict=True))
+    mine, other = statistics.median(seconds[ours]), statistics.median(seconds[theirs])
+    print(
+        f"{name}, {options.clock} time: engine {mine:.2f} s ({tokens[ours] / mine:,.0f} tokens/s), other {other:.2f} s"
+        f" ({tokens[theirs] / other:,.0f} tokens/s) for {share:.0%} of the work;"
+        f" ratio {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})",
+        flush=True,
+    )
+
+
+def generate(model: Any, prompts: list[list[int]], *, rows: int, pad: int, seed: int, **limits: int) -> list[list[int]]:
+    """Samples at temperature 1 from transformers, in left-padded batches; the new tokens up to the end token."""
+    torch.manual_seed(seed)
+    written: list[list[int]] = []
+    for start in range(0, len(prompts), rows):
+        batch = prompts[start : start + rows]
+        longest = max(map(len, batch))
+        ids = torch.tensor([[pad] * (longest - len(prompt)) + prompt for prompt in batch])
+        real = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in batch])
+        with torch.inference_mode():
+            out = model.generate(ids, attention_mask=real, do_sample=True, top_k=0, pad_token_id=pad, **limits)
+        for row in out[:, longest:].tolist():
+            end = row.index(model.config.eos_token_id) + 1 if model.config.eos_token_id in row else len(row)
+            written.append(row[:end])
+    return written
+
+
+def gather(calls: list[Coroutine[Any, Any, Any]]) -> list[Any]:
+    async def run() -> list[Any]:
+        return await asyncio.gather(*calls)
+
+    return asyncio.run(run())
+
+
+def problems(count: int) -> list[Problem]:
+    return [quantities.problem("test", 0, index, 1 + index % 6) for index in range(count)]
+
+
+def bundled_pair(dtype: str) -> tuple[Any, Callable[[], LocalPolicy]]:
+    """The model for `generate` and a maker of policies with an empty cache."""
+    model = AutoModelForCausalLM.from_pretrained(bundled.PATH, dtype=dtype).eval()
+    tokenizer = AutoTokenizer.from_pretrained(bundled.PATH)
+    return model, lambda: LocalPolicy(model, tokenizer)
+
+
+def tokens_of(samples: list[list[Completion]]) -> int:
+    return sum(len(completion.token_ids) for several in samples for completion in several)
+
+
+def sampling(options: argparse.Namespace) -> None:
+    model, policy = bundled_pair(options.dtype)
+    prefixes = [Prefix(problem) for problem in problems(4 if options.small else 64)]
+    prompts = [policy().encode(prefix) for prefix in prefixes for _ in range(32)]
+    settings = Sampling(max_tokens=256)
+
+    def ours() -> int:
+        fresh = policy()
+        return tokens_of(gather([fresh.sample(prefix, 32, settings) for prefix in prefixes]))
+
+    def theirs() -> int:
+        return sum(map(len, generate(model, prompts, rows=512, pad=0, seed=0, max_new_tokens=256)))
+
+    compare(f"sampling {options.dtype}", ours, theirs, options)
+
+
+def large(options: argparse.Namespace) -> None:
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        **{"vocab_size": 16384, "hidden_size": 768, "intermediate_size": 2048, "num_hidden_layers": 12},
+        **{"num_attention_heads": 12, "max_position_embeddings": 1024, "tie_word_embeddings": True},
+        **{"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0},
+    )
+    model = LlamaForCausalLM(config).to(getattr(torch, options.dtype)).eval()
+    print(f"large: {model.num_parameters() / 1e6:.0f}M parameters")
+    count, new = (2, 4) if options.small else (16, 64)
+    prompts = [torch.randint(3, 16384, (200,)).tolist() for _ in range(count)]
+    weight = model.lm_head.weight.detach()
+    never = Stops(*np.zeros((3, len(weight)), bool))
+    settings = Sampling(max_tokens=new)
+
+    def ours() -> int:
+        engine = Engine(Decoder(model.model), weight, never)
+        drawn = gather([engine.sample(prompt, 16, settings) for prompt in prompts])
+        return sum(len(sample.token_ids) for several in drawn for sample in several)
+
+    def theirs() -> int:
+        rows = [prompt for prompt in prompts for _ in range(16)]
+        return sum(map(len, generate(model, rows, rows=256, pad=0, seed=0, max_new_tokens=new, min_new_tokens=new)))
+
+    compare(f"large {options.dtype}", ours, theirs, options)
+
+
+def rollouts(options: argparse.Namespace) -> None:
+    model, policy = bundled_pair(options.dtype)
+    fresh = policy()
+    solved = gather([fresh.sample(Prefix(p), 1, Sampling(seed=7)) for p in problems(20 if options.small else 200)])
+    prefixes: list[Prefix] = []
+    for problem, (solution,) in zip(problems(len(solved)), solved, strict=True):
+        ends = [i + 1 for i, token in enumerate(solution.token_ids) if fresh.stops.newline[token]]
+        prefixes += [
+            Prefix(problem, solution.steps[:count], solution.token_ids[:end]) for count, end in enumerate(ends[:-1], 1)
+        ]
+    looped = [fresh.encode(prefix) for prefix in prefixes[::20]]
+
+    def ours() -> int:
+        engine = policy()
+        return tokens_of(gather([engine.sample(prefix, 8, Sampling(seed=1)) for prefix in prefixes]))
+
+    def theirs() -> int:
+        return sum(
+            len(ids)
+            for prompt in looped
+            for ids in generate(model, [prompt] * 8, rows=8, pad=0, seed=1, max_new_tokens=256)
+        )
+
+    print(f"rollouts: {len(prefixes)} steps")
+    compare(f"rollouts {options.dtype}", ours, theirs, options, share=len(looped) / len(prefixes))
+
+
+def scoring(options: argparse.Namespace) -> None:
+    model, policy = bundled_pair(options.dtype)
+    beams, steps = (8, 3) if options.small else (64, 8)
+    generator = torch.Generator().manual_seed(0)
+    question = policy().encode(Prefix(problems(6)[-1]))
+    tails = torch.randint(300, 380, (beams, steps * 10), generator=generator).tolist()
+
+    def ours() -> int:
+        engine = Engine(Decoder(model.model))
+        for end in range(10, steps * 10 + 1, 10):
+            sequences = [question + tail[:end] for tail in tails]
+            gather([engine.read(sequence, [len(sequence) - 1]) for sequence in sequences])
+        return beams * (len(question) + steps * 10)
+
+    def theirs() -> int:
+        for end in range(10, steps * 10 + 1, 10):
+            with torch.inference_mode():
+                model.model(torch.tensor([question + tail[:end] for tail in tails]), use_cache=False)
+        return beams * (len(question) + steps * 10)
+
+    compare(f"scoring {options.dtype}, question of {len(question)} tokens", ours, theirs, options)
+
+
+def growth(options: argparse.Namespace) -> None:
+    _, policy = bundled_pair(options.dtype)
+    for count in (10, 100) if options.small else (100, 1000, 10000):
+        fresh = policy()
+        prefixes = [Prefix(quantities.problem("test", 1, index, 3)) for index in range(count)]
+        start = time.perf_counter()
+        gather([fresh.sample(prefix, 1, Sampling(max_tokens=16)) for prefix in prefixes])
+        seconds = time.perf_counter() - start
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(f"growth: {count} requests, {1000 * seconds / count:.2f} ms each, peak {peak:,.0f} MB", flush=True)
+
+
+async def search(policy: LocalPolicy, problem: Problem, seed: int) -> tuple[str, ...]:
+    """Three steps, each the likeliest of four."""
+    prefix = Prefix(problem)
+    for _ in range(3):
+        drawn = await policy.sample(prefix, 4, Sampling(stop="step", seed=seed, max_tokens=40))
+        best = max(drawn, key=lambda completion: sum(completion.logprobs))
+        if best.finish != "step":
+            break
+        prefix = Prefix(problem, prefix.steps + best.steps, (prefix.token_ids or ()) + best.token_ids)
+    return prefix.steps
+
+
+def cancel(options: argparse.Namespace) -> None:
+    _, policy = bundled_pair("float32")
+    count = 60 if options.small else 1000
+    wanted = [quantities.problem("test", 2, index, 1 + index % 6) for index in range(count)]
+    fresh, rng = policy(), random.Random(0)
+    victims = set(rng.sample(range(count), count // 3))
+
+    async def run() -> list[Any]:
+        tasks = [asyncio.create_task(search(fresh, problem, seed=i)) for i, problem in enumerate(wanted)]
+        for victim in rng.sample(sorted(victims), len(victims)):
+            await asyncio.sleep(rng.random() * 0.02)
+            tasks[victim].cancel()
+        return await asyncio.gather(*tasks, return_exceptions=True)
+
+    results = asyncio.run(run())
+    rows = fresh.engine.rows
+    lost = sum(isinstance(result, asyncio.CancelledError) for result in results)
+    checked = [i for i in range(count) if i not in victims][:: 1 if options.small else 10]
+    wrong = sum(asyncio.run(search(policy(), wanted[i], seed=i)) != results[i] for i in checked)
+    print(
+        f"cancel: {count} searches, {lost} cancelled, {wrong} of {len(checked)} survivors differ from a search alone;"
+        f" left behind: {rows.count} rows, {rows.blocks.count} blocks, {rows.trunks.count} trunks"
+    )
+
+
+CASES = {case.__name__: case for case in (sampling, large, rollouts, scoring, growth, cancel)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("cases", nargs="*", metavar="case", help=", ".join(CASES))
+    parser.add_argument("--dtype", choices=["bfloat16", "float32"], default="bfloat16")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--clock", choices=["wall", "cpu"], default="wall")
+    parser.add_argument("--small", action="store_true")
+    options = parser.parse_args()
+    for case in options.cases or CASES:
+        if case not in CASES:
+            parser.error(f"there is no case {case!r}")
+        CASES[case](options)
+
+
+if __name__ == "__main__":
+    main()
