@@ -36,6 +36,11 @@ def test_no_answer_is_incorrect_whatever_the_gold_and_says_so(missing: str | Non
         assert (verdict.value, verdict.reason) == ("incorrect", "no answer")
 
 
+def test_a_problem_without_a_gold_answer_is_ungraded() -> None:
+    verdict = grade(Problem("p", "?", " ", "test"), "5")
+    assert (verdict.value, verdict.reason) == ("ungraded", "no gold answer")
+
+
 @pytest.mark.parametrize("answer", [r"\frac{1}{", "9^{9^{9^{9}}}", "if n is even then 3 else 4", "x" * 10_000])
 def test_what_cannot_be_judged_is_ungraded_and_says_why(answer: str) -> None:
     verdict = equal("7", answer)

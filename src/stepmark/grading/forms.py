@@ -373,8 +373,8 @@ def _settled(node: Node) -> Node:
 
 
 def _check_chain(sides: Sequence[Node], *, loose: bool) -> None:
-    """A chain of numbers alone must hold: `0.56 = 56\\%` is an answer, `3.56 = 56\\%` is none. After ≈ the decimal is to be
-    the value rounded."""
+    """A chain of numbers alone must hold: `0.56 = 56\\%` is an answer, `3.56 = 56\\%` is none. After ≈ the decimal is
+    to be the value rounded."""
     numbers = [side.args[0] if side.head == "quantity" else side for side in sides]
     values = [value for value in map(numeric.constant, numbers) if value is not None]
     if len(values) < len(sides):

@@ -35,6 +35,8 @@ def grade(problem: Problem, answer: str | None, policy: Policy = DEFAULT) -> Ver
     """
     if answer is None or not answer.strip():
         return Verdict("incorrect", "no answer")
+    if not problem.gold.strip():
+        return Verdict("ungraded", "no gold answer")
     verdict = equal(problem.gold, answer, policy)
     if not verdict.correct:
         by_choice = choices.translate(problem.question, problem.gold, answer)
