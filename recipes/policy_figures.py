@@ -47,7 +47,7 @@ async def main(args: PolicyFigures) -> None:
     greedy_P = np.array([[float(one[0])] for one in greedy])
     passes_P_K = np.array([pass_at_k(np.array(one, dtype=float), ks) for one in drawn])
     values_P_3 = np.concatenate([greedy_P, passes_P_K], axis=1)
-    print(f"{'':18}greedy            pass@1            pass@{args.samples}")
+    print(f"{'':18}{'greedy':24}{'pass@1':24}pass@{args.samples}")
     for level in quantities.LEVELS:
         _row(f"level {level}", values_P_3[[one.level == level for one in fresh]])
     _row("levels 1 to 6", values_P_3)
@@ -60,7 +60,7 @@ def _row(name: str, values_P_K: np.ndarray) -> None:
     cells = []
     for values_P in values_P_K.T:
         if np.isnan(values_P).any():
-            cells.append(f"{'':18}")
+            cells.append(f"{'not drawn':24}")
             continue
         column = values_P[:, None]
         low, high = accuracy_interval(column, resample(column, Bootstrap(resamples=2000)), 0.95)
