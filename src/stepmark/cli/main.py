@@ -5,6 +5,7 @@
 
 import difflib
 import importlib
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -43,6 +44,7 @@ def main(args: Sequence[str] | None = None) -> int:
         return 0
     if name not in VERBS:
         return _fail(2, f"there is no verb {name!r}{_nearest(name)}")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # ours tell more; read when transformers is imported
     try:
         return _parse(name, args[1:]).run()
     except InputError as error:
