@@ -8,7 +8,7 @@ import numpy as np
 
 from stepmark import __version__, grading
 from stepmark.evaluate.intervals import Bootstrap, accuracy_interval, resample
-from stepmark.evaluate.steps import Calibration, calibration, first_error
+from stepmark.evaluate.steps import calibration, first_error
 from stepmark.grading import grade
 from stepmark.labels import hard
 from stepmark.loop import KINDS, Labelled, Pool, Result, Settings, best_of_n
@@ -40,7 +40,7 @@ def report(result: Result, settings: Settings, command: str) -> Report:
         pictures=(
             *curve_pictures(comparison.curves),
             gain_picture(comparison.differences),
-            reliability({kind.upper(): _calibration(result, kind) for kind in KINDS}),
+            reliability({"PRM": calibration(*steps_of(result.fresh, result.scores["prm"])[:2])}),
             *([agreement] if agreement else []),
         ),
         curves=comparison.curves,
@@ -110,28 +110,15 @@ def steps_of(
     all_scores, right, problems = [], [], []
     for (problem, candidates), row in zip(fresh, scores, strict=True):
         for one, scored in zip(candidates, row, strict=True):
-            for step, rating in enumerate(quantities.rate(problem, one.steps) if scored else ()):
-                assert scored is not None
-                all_scores.append(scored.scores[step])
+            if scored is None:
+                continue
+            for score, rating in zip(scored.scores, quantities.rate(problem, one.steps), strict=True):
+                all_scores.append(score)
                 right.append(rating >= 0)
                 problems.append(problem.id)
                 if rating < 0:
                     break
     return all_scores, right, problems
-
-
-def _calibration(result: Result, kind: Kind) -> Calibration:
-    """Of a PRM's step scores; of an ORM's solution scores."""
-    if kind == "prm":
-        scores, right, _ = steps_of(result.fresh, result.scores[kind])
-        return calibration(scores, right)
-    pairs = [
-        (scored.scores[-1], grade(problem, one.answer).correct)
-        for (problem, candidates), row in zip(result.fresh, result.scores[kind], strict=True)
-        for one, scored in zip(candidates, row, strict=True)
-        if scored
-    ]
-    return calibration([score for score, _ in pairs], [right for _, right in pairs])
 
 
 def agreement(labelled: Sequence[Labelled], rollouts: int) -> tuple[list[str], list[bool]]:
