@@ -49,13 +49,13 @@ class Settings:
 
     labels: LabelSource = "rollout-hard"
     """who rates the steps that the PRM learns from"""
-    problems: int = 400
+    problems: int = 300
     """training problems"""
     solutions: int = 8
     """solutions per training problem, for both reward models"""
     rollouts: int = 8
     """continuations per step, with labels by rollouts"""
-    tests: int = 300
+    tests: int = 200
     """fresh problems"""
     candidates: int = 64
     """solutions per fresh problem"""
