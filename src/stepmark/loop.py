@@ -49,13 +49,13 @@ class Settings:
 
     labels: LabelSource = "rollout-hard"
     """who rates the steps that the PRM learns from"""
-    problems: int = 300
+    problems: int = 150
     """training problems"""
     solutions: int = 8
     """solutions per training problem, for both reward models"""
     rollouts: int = 8
     """continuations per step, with labels by rollouts"""
-    tests: int = 200
+    tests: int = 150
     """fresh problems"""
     candidates: int = 64
     """solutions per fresh problem"""

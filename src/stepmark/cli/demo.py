@@ -37,7 +37,7 @@ class Demo:
 
         settings = Settings(seed=self.seed)
         if self.quick:
-            settings = replace(settings, problems=80, solutions=6, rollouts=6, tests=60, candidates=32)
+            settings = replace(settings, problems=60, solutions=6, rollouts=6, tests=48, candidates=32)
         out = self.out.with_name(self.out.name + "-quick") if self.quick else self.out
         say("imports done; everything is recorded, and an interrupted demo goes on where it was")
         result = asyncio.run(loop(out, settings, say))
