@@ -70,10 +70,8 @@ class PrefillAttention:
 class StepAttention:
     """One new token for each row: over the trunk that it shares with other rows, and over its own blocks.
 
-    All blocks are one batch of matrix products, and all trunks another, in which the rows of a trunk read it together.
-    The heads of a row share a product too: their queries are laid on the diagonal of a [heads, kv heads * D] matrix,
-    whose zeros pick each head's part of the token-major keys. That wastes arithmetic, which is cheap, to save many
-    tiny products, which are not.
+    For each kv head all blocks are one batch of matrix products, and all trunks another, in which the rows of a trunk
+    read it together. Cell (trunk, kv head, rank) of the second holds the queries of the rank-th row of the trunk.
     """
 
     def __init__(
@@ -88,6 +86,8 @@ class StepAttention:
         owner, level = blocks.owner[: blocks.count], blocks.level[: blocks.count]
         self.owner = torch.from_numpy(owner).to(device)
         self.slot = torch.from_numpy(owner * self.levels + level).to(device)
+        held = np.arange(self.levels) <= own_N[:, None] // BLOCK
+        self.held = torch.from_numpy(np.where(held, blocks.table[rows, : self.levels], 0).reshape(-1)).to(device)
         self.new = blocks.places(rows, own_N)
         length_N = np.where(trunk_N >= 0, trunks.lengths[trunk_N], 0)[:, None]
         in_trunk, in_own = np.arange(self.shared), np.arange(self.levels * BLOCK)
@@ -103,55 +103,44 @@ class StepAttention:
             self._lay_grid(trunk_N)
 
     def _lay_grid(self, trunk_N: Ints) -> None:
-        """Cells [trunks, width] for the rows of each trunk; a cell without a row repeats row 0 and is never read."""
-        device = self.decoder.device
+        """The row of each cell and the cell of each row, by kv head; a cell without a row repeats row 0 and is never
+        read."""
+        device, heads = self.decoder.device, np.arange(self.decoder.kv_heads)
         rows = np.flatnonzero(trunk_N >= 0)
         rows = rows[np.argsort(trunk_N[rows], kind="stable")]
         trunk = trunk_N[rows]
         rank = np.arange(len(rows)) - np.searchsorted(trunk, trunk)
         width = int(rank.max()) + 1
-        grid, cell = np.zeros(self.trunks.count * width, np.int64), np.zeros(self.rows, np.int64)
-        cell[rows] = trunk * width + rank
-        grid[cell[rows]] = rows
-        self.grid, self.cell = torch.from_numpy(grid).to(device), torch.from_numpy(cell).to(device)
+        grid = np.zeros((self.trunks.count, len(heads), width), np.int64)
+        cell = np.zeros((self.rows, len(heads)), np.int64)
+        cell[rows] = (trunk[:, None] * len(heads) + heads) * width + rank[:, None]
+        grid.reshape(-1)[cell[rows]] = rows[:, None] * len(heads) + heads
+        self.grid, self.cell = (torch.from_numpy(x.reshape(-1)).to(device) for x in (grid, cell))
         self.has_trunk = torch.from_numpy(trunk_N >= 0).to(device, self.decoder.dtype).unsqueeze(1)
 
     def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        heads, shared, blocks = self.decoder.heads, self.shared, self.blocks
-        keys, values = blocks.kv[layer, :, : blocks.count]
-        keys.flatten(0, 1).index_copy_(0, self.new, k.flatten(1))
-        values.flatten(0, 1).index_copy_(0, self.new, v.flatten(1))
-        spread = self._spread(q)
-        scores = q.new_empty(self.rows, heads, shared + self.levels * BLOCK)
-        own = torch.bmm(keys, spread.index_select(0, self.owner).transpose(1, 2)).transpose(1, 2)
-        own = q.new_zeros(self.rows * self.levels, heads, BLOCK).index_copy_(0, self.slot, own)
-        own = own.view(self.rows, self.levels, heads, BLOCK).transpose(1, 2)
-        scores[..., shared:].view(self.rows, heads, self.levels, BLOCK).copy_(own)
+        rows, heads, size = q.shape
+        kv_heads, levels, shared = self.decoder.kv_heads, self.levels, self.shared
+        keys, values = self.blocks.kv[layer, :, : self.blocks.count].flatten(1, 2)
+        keys.flatten(0, 1).index_copy_(0, self.new, k.reshape(-1, size))
+        values.flatten(0, 1).index_copy_(0, self.new, v.reshape(-1, size))
+
+        mine = q.index_select(0, self.owner).view(len(keys), -1, size)
+        own = torch.bmm(mine, keys.transpose(1, 2)).view(-1, heads, BLOCK)
+        own = own.index_select(0, self.held).view(rows, levels, heads, BLOCK).transpose(1, 2).flatten(2)
         if shared:
-            trunk_keys, trunk_values = self.trunks.kv[layer]
-            cells = spread.index_select(0, self.grid).view(self.trunks.count, -1, keys.shape[-1])
-            together = torch.bmm(trunk_keys, cells.transpose(1, 2)).view(self.trunks.count, shared, -1, heads)
-            scores[..., :shared] = together.permute(0, 2, 3, 1).flatten(0, 1).index_select(0, self.cell)
+            trunk_keys, trunk_values = self.trunks.kv[layer].flatten(1, 2)
+            cells = q.reshape(rows * kv_heads, -1).index_select(0, self.grid).view(len(trunk_keys), -1, size)
+            common = torch.bmm(cells, trunk_keys.transpose(1, 2)).view(len(self.grid), -1)
+            own = torch.cat([common.index_select(0, self.cell).view(rows, heads, shared), own], dim=2)
+
         mask = self.masks[self.decoder.windows[layer]]
-        weights = torch.softmax(torch.add(mask, scores, alpha=self.scale), dim=-1)
-        own = weights[..., shared:].view(self.rows, heads, self.levels, BLOCK).transpose(1, 2).flatten(0, 1)
-        out = self._gather(torch.bmm(own.index_select(0, self.slot), values))
-        out = torch.zeros_like(q).flatten(1).index_add_(0, self.owner, out)
+        weights = torch.softmax(torch.add(mask, own, alpha=self.scale), dim=-1)
+        own = weights[..., shared:].view(rows, heads, levels, BLOCK).transpose(1, 2).flatten(0, 1)
+        own = torch.bmm(own.index_select(0, self.slot).view(len(values), -1, BLOCK), values)
+        out = q.new_zeros(rows, heads * size).index_add_(0, self.owner, own.view(-1, heads * size))
         if shared:
-            cells = weights[..., :shared].index_select(0, self.grid).view(self.trunks.count, -1, shared)
-            together = self._gather(torch.bmm(cells, trunk_values).view(len(self.grid), heads, -1))
-            out = torch.addcmul(out, together.index_select(0, self.cell), self.has_trunk)
+            common = weights[..., :shared].reshape(rows * kv_heads, -1).index_select(0, self.grid)
+            common = torch.bmm(common.view(len(trunk_values), -1, shared), trunk_values).view(len(self.grid), -1)
+            out = torch.addcmul(out, common.index_select(0, self.cell).view(rows, -1), self.has_trunk)
         return out
-
-    def _spread(self, q: Tensor) -> Tensor:
-        """[N, heads, D] -> [N, heads, kv heads * D], zero outside each head's own part."""
-        kv_heads, dim = self.decoder.kv_heads, q.shape[2]
-        spread = q.new_zeros(len(q), kv_heads, q.shape[1] // kv_heads, kv_heads, dim)
-        spread.diagonal(dim1=1, dim2=3).copy_(q.view(len(q), kv_heads, -1, dim).permute(0, 2, 3, 1))
-        return spread.view(len(q), q.shape[1], -1)
-
-    def _gather(self, out: Tensor) -> Tensor:
-        """[N, heads, kv heads * D] -> [N, heads * D], each head's own part."""
-        kv_heads = self.decoder.kv_heads
-        parts = out.view(len(out), kv_heads, -1, kv_heads, self.decoder.head_dim).diagonal(dim1=1, dim2=3)
-        return parts.permute(0, 3, 1, 2).flatten(1)

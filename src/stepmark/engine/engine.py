@@ -19,7 +19,7 @@ from torch import Tensor
 from stepmark.engine.attention import PrefillAttention
 from stepmark.engine.cache import Ints, Pool
 from stepmark.engine.decoder import Decoder
-from stepmark.engine.rows import Rows, Stops
+from stepmark.engine.rows import STOP, Rows, Stops
 from stepmark.engine.tree import Node, Places, PrefixTree
 from stepmark.errors import BackendError, InputError
 from stepmark.types import Cost, Finish, Sampling
@@ -356,11 +356,11 @@ class Engine:
             self._retire()
 
     def _retire(self) -> None:
-        """Finished rows leave; what they wrote joins the prefix tree."""
+        """Finished rows leave; what may yet be continued joins the prefix tree."""
         ended = self.rows.ended()
         if not len(ended):
             return
-        self._remember(ended)
+        self._remember(ended[self.rows.finish[ended] != STOP])
         for row in ended:
             done = self.rows.result(row)
             job: _Sample = done.owner
@@ -376,7 +376,7 @@ class Engine:
         self.rows.leave(ended)
 
     def _remember(self, ended: Ints) -> None:
-        """Stores the keys and values of what finished rows wrote, except the last token, which was never fed."""
+        """Stores the keys and values of what rows wrote, except the last token, which was never fed."""
         nodes: list[Node] = []
         places: list[Places] = []
         rows: list[Ints] = []
