@@ -146,7 +146,7 @@ class Trunks:
         self.lengths[trunk], self.rows[trunk] = kv.shape[2], rows
         self._pad_to(blocks_of(int(self.lengths[: trunk + 1].max())) * BLOCK)
         self.count += 1
-        self.kv[:, :, trunk, :, : kv.shape[2]] = kv.unflatten(3, self._kv.shape[3:]).transpose(2, 3)
+        self.kv[:, :, trunk, :, : kv.shape[2]] = kv.view(*kv.shape[:3], *self._kv.shape[3:]).transpose(2, 3)
         return trunk
 
     def _pad_to(self, length: int) -> None:

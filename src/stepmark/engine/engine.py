@@ -341,7 +341,7 @@ class Engine:
                 if prefix is None:
                     prefix = self.pool.read(self.tree.match(job.tokens).places)
                 assert job.logits is not None
-                indices = np.arange(job.joined, job.joined + portion)
+                indices = job.sampling.first + np.arange(job.joined, job.joined + portion)
                 self.rows.join(job, indices, prefix=prefix, logits=job.logits, sampling=job.sampling, limit=job.limit)
                 job.joined += portion
             if job.joined < job.n:
@@ -365,11 +365,12 @@ class Engine:
             done = self.rows.result(row)
             job: _Sample = done.owner
             length, count = len(job.tokens), len(done.token_ids)
-            if done.index == 0:
+            place = done.index - job.sampling.first
+            if place == 0:
                 cost = Cost(prompt=job.computed, cached=length - job.computed, generated=count, requests=1)
             else:
                 cost = Cost(cached=length, generated=count)
-            job.drawn[done.index] = Drawn(tuple(done.token_ids), tuple(done.logprobs), done.finish, cost)
+            job.drawn[place] = Drawn(tuple(done.token_ids), tuple(done.logprobs), done.finish, cost)
             job.left -= 1
             if not job.left and job.future.set_running_or_notify_cancel():
                 job.future.set_result([drawn for drawn in job.drawn if drawn is not None])

@@ -13,7 +13,7 @@ class Policy(Protocol):
     """The language model that writes steps (the papers say generator; in labelling, completer)."""
 
     async def sample(self, prefix: Prefix, n: int, sampling: Sampling) -> list[Completion]:
-        """`n` continuations of `prefix`, in the order of their sample index.
+        """`n` continuations of `prefix`, in the order of their sample index, from `sampling.first` on.
 
         Sample i depends on the prefix and (sampling.seed, i) alone. Its randomness at a token is a function of the
         seed, i, and the token's place in the whole sequence, so a solution drawn step by step with one seed repeats
@@ -40,6 +40,8 @@ def check_request(n: int, sampling: Sampling) -> None:
         raise InputError(f"top_k {sampling.top_k} is negative", remedy="0 is no limit")
     if sampling.max_tokens < 1:
         raise InputError(f"max_tokens {sampling.max_tokens} leaves no token to draw", remedy="at least 1")
+    if sampling.first < 0:
+        raise InputError(f"there is no sample {sampling.first}", remedy="samples are counted from 0")
     if sampling.stop not in ("end", "step"):
         raise InputError(f"stop {sampling.stop!r} is unknown", remedy='"end" or "step"')
 
@@ -69,7 +71,9 @@ class ScriptedPolicy:
         check_request(n, sampling)
         self.calls.append((prefix, n, sampling))
         prompt = len(prefix.problem.question) + 1 + len(join(prefix.steps))
-        return [self._completion(prefix, index, sampling, prompt) for index in range(n)]
+        return [
+            self._completion(prefix, index, sampling, prompt) for index in range(sampling.first, sampling.first + n)
+        ]
 
     def _completion(self, prefix: Prefix, index: int, sampling: Sampling, prompt: int) -> Completion:
         text = self.script(prefix, index, sampling.seed)
@@ -80,5 +84,5 @@ class ScriptedPolicy:
         if len(ids) > sampling.max_tokens:
             finish, ids = "length", ids[: sampling.max_tokens]
         steps = split("".join(chr(token) for token in ids if token != self.END))
-        spent = Cost(prompt=prompt, requests=1) if index == 0 else Cost(cached=prompt)
+        spent = Cost(prompt=prompt, requests=1) if index == sampling.first else Cost(cached=prompt)
         return Completion(steps, tuple(ids), (0.0,) * len(ids), finish, spent + Cost(generated=len(ids)))

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -13,6 +13,7 @@ from stepmark.engine.engine import Drawn, Engine
 from stepmark.engine.rows import Stops
 from stepmark.errors import InputError
 from stepmark.policies.base import check_request
+from stepmark.precision import Dtype, resolve
 from stepmark.steps import SEPARATOR, split
 from stepmark.types import Completion, Prefix, Problem, Sampling
 
@@ -50,14 +51,14 @@ class LocalPolicy:
         cls,
         path: str | PathLike[str],
         *,
-        dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
+        dtype: Dtype = "auto",
         device: str = "cpu",
         prompt: Prompt | None = None,
         rows: int = 512,
         memory: int = 4 << 30,
     ) -> "LocalPolicy":
-        """Reads a model directory; `dtype` "auto" is the one it was saved in. Raises InputError when it has no model or
-        no tokenizer, or an architecture that the engine does not know."""
+        """Reads a model directory. Raises InputError when it has no model or no tokenizer, or an architecture that the
+        engine does not know."""
         if not Path(path).is_dir():
             raise InputError(
                 "there is no such model directory", path=path, remedy="give a Hugging Face model directory"
@@ -69,10 +70,11 @@ class LocalPolicy:
                 f"no tokenizer can be read: {error}", path=path, remedy="save it beside the model"
             ) from error
         try:
-            model: Any = AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
+            model: Any = AutoModelForCausalLM.from_pretrained(path, dtype="auto")
         except (OSError, ValueError, KeyError) as error:
             raise InputError(f"no causal language model can be read: {error}", path=path) from error
-        return cls(model.to(device), tokenizer, prompt=prompt, rows=rows, memory=memory)
+        model.to(device, resolve(dtype, model.dtype, device))
+        return cls(model, tokenizer, prompt=prompt, rows=rows, memory=memory)
 
     async def sample(self, prefix: Prefix, n: int, sampling: Sampling) -> list[Completion]:
         """See `Policy.sample`. `finish` is `length` at `max_tokens` and at the end of the model's context. A cancelled
