@@ -29,6 +29,7 @@ IGNORED = -100.0
 
 Kind = Literal["orm", "prm"]
 Neutral = Literal["right", "wrong", "unrated"]
+"""how a step that people or an oracle rated 0 counts"""
 Classes = Literal[2, 3]
 """2: right and wrong, with any probability between; 3: good, neutral and wrong, each a class of its own"""
 

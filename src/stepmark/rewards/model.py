@@ -102,6 +102,9 @@ class RewardNet(nn.Module):
     padded on the right, and a causal model looks to the left.
     """
 
+    accepts_loss_kwargs = True
+    """tells Trainer that `forward` takes `num_items_in_batch`"""
+
     def __init__(
         self, lm: PreTrainedModel, head: Callable[[Tensor], Tensor], squash: Squash, loss: Loss = "cross_entropy"
     ) -> None:

@@ -71,5 +71,7 @@ class Train:
     """share of the problems whose solutions are kept for measuring, at least one problem; 0: none"""
     bf16: bool = False
     """matrix products in bfloat16; the weights stay in float32"""
+    checkpoint_every: int = 0
+    """updates between checkpoints, from which a killed training goes on; there is one at the end of each epoch too"""
     seed: int = 0
     """of the split, the order and a linear head"""

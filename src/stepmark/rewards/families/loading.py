@@ -6,6 +6,7 @@ Nothing of the directory is executed: heads are loaded from the weights, and cus
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from logging import ERROR
 from pathlib import Path
 from typing import Any
 
@@ -159,7 +160,7 @@ def _model_and_head(
 ) -> tuple[PreTrainedModel, Callable[[Tensor], Tensor]]:
     kind: Any = AutoModel if isinstance(head, Layers) else AutoModelForCausalLM
     verbosity = logging.get_verbosity()
-    logging.set_verbosity_error()  # of weights that it does not expect: those are the head's
+    logging.set_verbosity(ERROR)  # it would warn of weights that it does not expect, the head's
     try:
         lm, info = kind.from_pretrained(
             files.path, dtype=dtype, local_files_only=True, trust_remote_code=False, output_loading_info=True
