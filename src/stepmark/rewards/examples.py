@@ -208,7 +208,7 @@ class Encoder:
 
     def _pieces(self, texts: list[str]) -> list[list[int]]:
         encoded = self._tokenizer(
-            texts, add_special_tokens=False, split_special_tokens=True, return_attention_mask=False
+            texts, add_special_tokens=False, split_special_tokens=True, return_attention_mask=False, verbose=False
         )
         ids: list[list[int]] = encoded["input_ids"]
         return ids
