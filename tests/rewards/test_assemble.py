@@ -20,6 +20,9 @@ def test_a_zero_means_what_its_source_means() -> None:
     assert from_labels(rated(0, 1, 0, -1)) == (1.0, 1.0, 0.0)
     assert from_labels(rated(0, 1, 0, -1), neutral="wrong") == (1.0, 0.0, 0.0)
     assert from_labels(rated(0, 1.0, 0.25, 0.0, source="rollout-soft")) == (1.0, 0.25, 0.0)
+    assert from_labels(rated(0, 1, 0, -1), neutral="class") == (1, 0, -1)
+    with pytest.raises(InputError, match="know no neutral step"):
+        from_labels(rated(0, 1.0, 0.0, source="rollout-hard"), neutral="class")
     with pytest.raises(InputError, match="'a friend'"):
         from_labels(rated(0, 1, 0, source="a friend"))
 
@@ -32,8 +35,8 @@ def test_the_grader_decides_what_an_orm_learns() -> None:
 def test_labels_find_their_solution() -> None:
     data = assemble("prm", [PROBLEM], [RIGHT, WRONG], [rated(1, -1, -1), rated(0, 1, 1)])
     assert data.examples == (
-        Example(PROBLEM, RIGHT.steps, targets=(1.0, 1.0)),
-        Example(PROBLEM, WRONG.steps, targets=(0.0, 0.0)),
+        Example(PROBLEM, RIGHT.steps, (1.0, 1.0), outcome=1.0),
+        Example(PROBLEM, WRONG.steps, (0.0, 0.0), outcome=0.0),
     )
 
 

@@ -44,8 +44,8 @@ def test_a_loaded_model_is_the_saved_one(base: Path, tmp_path: Path, head: str) 
 
 def test_a_linear_head_starts_from_its_seed(base: Path) -> None:
     lm, tokenizer = load_lm(base)
-    a, b = (build(lm, tokenizer, SPEC).linear.weight for _ in range(2))
-    other = build(lm, tokenizer, dataclasses.replace(SPEC, training={"seed": 6})).linear.weight
+    a, b = (build(lm, tokenizer, SPEC).head.weight for _ in range(2))
+    other = build(lm, tokenizer, dataclasses.replace(SPEC, training={"seed": 6})).head.weight
     assert torch.equal(a, b)
     assert not torch.equal(a, other)
 
@@ -57,7 +57,7 @@ def test_a_linear_head_starts_from_its_seed(base: Path) -> None:
         ("tokenizer_config.json", "no tokenizer here"),
         ("config.json", "config.json is missing"),
         ("model.safetensors", "cannot be loaded"),
-        (HEAD_FILE, "linear head is missing"),
+        (HEAD_FILE, "the head is missing"),
     ],
 )
 def test_a_directory_that_lacks_a_part_is_refused(saved: Path, file: str, message: str) -> None:
@@ -79,8 +79,8 @@ def test_missing_weights_are_refused_not_drawn_at_random(saved: Path) -> None:
 
 def test_a_description_of_something_else_is_refused(saved: Path) -> None:
     spec = json.loads((saved / "reward.json").read_text())
-    (saved / "reward.json").write_text(json.dumps({**spec, "head": "two-layer"}))
-    with pytest.raises(InputError, match="two-layer"):
+    (saved / "reward.json").write_text(json.dumps({**spec, "head": "three-layer"}))
+    with pytest.raises(InputError, match="three-layer"):
         load(saved)
     (saved / "reward.json").write_text("{")
     with pytest.raises(InputError, match=r"reward\.json"):

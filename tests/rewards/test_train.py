@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 from stepmark.errors import InputError, TooLongError
 from stepmark.rewards.examples import Encoder, Example, Kind, Layout, token_labels
 from stepmark.rewards.local import LocalReward
-from stepmark.rewards.model import RewardNet, load_lm
+from stepmark.rewards.model import LabelTokens, RewardNet, load_lm, new_head, probability
 from stepmark.rewards.settings import Head, Train
 from stepmark.rewards.train import _encode, _split, train
 from stepmark.types import Prefix
@@ -35,7 +35,10 @@ def test_the_position_that_is_trained_is_the_position_that_is_scored(
     lm, _ = load_lm(base)
     encoder = Encoder(tokenizer, Layout(100, marker=marker))
     label_ids = (tokenizer.convert_tokens_to_ids(" +"), tokenizer.convert_tokens_to_ids(" -"))
-    net = RewardNet(lm, label_ids if head == "label_tokens" else None).eval()
+    net = RewardNet(
+        lm, LabelTokens(lm, label_ids) if head == "label_tokens" else new_head(32, 1, "linear", 0), probability
+    )
+    net.eval()
     encoded = encoder.encode(problem(), ("good 1", "so 2 3", "bad"))
     ids_1_T = torch.tensor([encoded.ids_T])
     embedded: list[torch.Tensor] = []

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import tyro
 
 from stepmark.errors import InputError
-from stepmark.rewards.examples import Kind, Neutral
+from stepmark.rewards.examples import Kind
 from stepmark.rewards.settings import Train as Settings
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ class Train:
     """Trains an outcome (orm) or a process reward model (prm) on recorded solutions.
 
     An ORM learns whether the grader accepts the answer, a PRM the ratings of the steps. The directory it writes holds
-    all that scoring needs.
+    all that scoring needs. Killed and called again, it goes on from its last checkpoint.
     """
 
     kind: tyro.conf.Positional[Kind]
@@ -35,8 +35,6 @@ class Train:
     """directory to write; it must not exist"""
     labels: Path | None = None
     """record file of step labels (prm)"""
-    neutral: Neutral = "right"
-    """how a step rated 0 by people or an oracle counts"""
     settings: Settings = field(default_factory=Settings)
 
     def run(self) -> int:
@@ -53,12 +51,19 @@ class Train:
 
         labels = list(read(self.labels, StepLabels)) if self.labels else []
         data = assemble(
-            self.kind, problems.read(self.problems), read(self.solutions, Solution), labels, neutral=self.neutral
+            self.kind,
+            problems.read(self.problems),
+            read(self.solutions, Solution),
+            labels,
+            neutral="class" if self.settings.classes == 3 else self.settings.neutral,
         )
 
+        from stepmark.evaluate.held_out import figures
         from stepmark.rewards.train import train
 
-        result = train(self.kind, data.examples, self.base, self.out, self._settings(labels))
+        how = self._settings(labels)
+        measure = figures(how.aggregate if self.kind == "prm" else "last")
+        result = train(self.kind, data.examples, self.base, self.out, how, measure=measure)
         print(_summary(self.kind, result))
         if left_out := data.unfinished + data.unlabelled + result.dropped:
             print(
@@ -82,11 +87,14 @@ def _summary(kind: Kind, result: "TrainResult") -> str:
     lines = [
         f"{result.path}: {result.trained} solutions trained, {result.held_out} held out, {result.seconds:.0f} s",
         f"{result.labels} labelled {unit}, mean label {result.mean_label:.3f}",
-        "epoch  train loss  held-out loss  AUC     AUC within a problem",
+        "epoch  train loss  held-out loss  AUC     within  " + "  ".join(result.epochs[0].figures),
     ]
     for number, epoch in enumerate(result.epochs, 1):
         lines.append(
             f"{number:<7}{epoch.train_loss:<12.4f}{figure(epoch.held_out_loss):<15}{figure(epoch.auc):<8}"
-            f"{figure(epoch.within_problem_auc)}"
+            f"{figure(epoch.within_problem_auc):<8}"
+            + "  ".join(figure(value).ljust(len(name)) for name, value in epoch.figures.items())
         )
+    if result.kept < len(result.epochs):
+        lines.append(f"the weights are those of epoch {result.kept}, whose held-out loss is the lowest")
     return "\n".join(lines)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 from stepmark.errors import InputError
 from stepmark.grading import grade
@@ -29,9 +30,9 @@ def assemble(
     solutions: Iterable[Solution],
     labels: Iterable[StepLabels] = (),
     *,
-    neutral: Neutral = "right",
+    neutral: Neutral | Literal["class"] = "right",
 ) -> Assembled:
-    """Examples with the targets of their steps (PRM, from `labels`) or their outcome (ORM, from the grader).
+    """Examples with their outcome, from the grader, and for a PRM the targets of their steps, from `labels`.
 
     Raises InputError: a solution of an unknown problem, labels of an unknown solution, a second rating of a solution,
     labels that do not fit the steps or whose source is unknown.
@@ -57,13 +58,10 @@ def assemble(
             unfinished += 1
             continue
         problem = problem_of[solution.problem_id]
-        if kind == "prm":
-            example = Example(problem, solution.steps, targets=targets.get(key, ()))
-            known = any(target is not None for target in example.targets)
-        else:
-            verdict = grade(problem, solution.answer)
-            example = Example(problem, solution.steps, outcome=float(verdict.correct))
-            known = verdict.value != "ungraded"
+        verdict = grade(problem, solution.answer)
+        outcome = None if verdict.value == "ungraded" else float(verdict.correct)
+        example = Example(problem, solution.steps, targets.get(key, ()), outcome)
+        known = outcome is not None if kind == "orm" else any(target is not None for target in example.targets)
         if known:
             examples.append(example)
         else:
@@ -71,9 +69,14 @@ def assemble(
     return Assembled(tuple(examples), unfinished, unlabelled)
 
 
-def from_labels(labels: StepLabels, *, neutral: Neutral = "right") -> tuple[float | None, ...]:
+def from_labels(labels: StepLabels, *, neutral: Neutral | Literal["class"] = "right") -> tuple[float | None, ...]:
     """Targets from recorded labels. What a 0 means depends on who rated: for people and oracles it is a neutral step,
-    for rollouts a step from which no continuation succeeded. A source that is not known raises InputError."""
+    for rollouts a step from which no continuation succeeded. With `neutral="class"`, for three classes, the ratings
+    stay as they are, and only people and oracles give them. A source that is not known raises InputError."""
+    if neutral == "class":
+        if labels.source not in SIGNED:
+            raise InputError(f"labels from {labels.source!r} know no neutral step", remedy="train two classes")
+        return labels.ratings
     if labels.source in SIGNED:
         return from_signed(labels.ratings, neutral=neutral)
     if labels.source in VALUES:

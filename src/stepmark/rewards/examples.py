@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from stepmark.errors import InputError, TooLongError
 from stepmark.steps import SEPARATOR
@@ -29,6 +29,9 @@ IGNORED = -100.0
 
 Kind = Literal["orm", "prm"]
 Neutral = Literal["right", "wrong", "unrated"]
+"""how a step that people or an oracle rated 0 counts"""
+Classes = Literal[2, 3]
+"""2: right and wrong, with any probability between; 3: good, neutral and wrong, each a class of its own"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,9 @@ class Layout:
     marker: str | None = None
     """a token put after every step, at which the step is judged; None: judge at the separator's last token"""
     separator: str = SEPARATOR
-    """closes the question and every step"""
+    """closes every step"""
+    opening: str = "{question}" + SEPARATOR
+    """what stands before the first step, after the begin token if the tokenizer has one"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +65,10 @@ class Example:
     steps: tuple[str, ...]
     targets: tuple[float | None, ...] = ()
     """for a PRM: the probability in [0, 1] that each step is right, None where a step is not rated. Ratings by people
-    or an oracle (+1, 0, -1) become targets through `from_signed`, since there a 0 is not a wrong step."""
+    or an oracle (+1, 0, -1) become targets through `from_signed`, since there a 0 is not a wrong step; three classes
+    are trained on the ratings themselves. Where only the last step of a prefix is rated, as one of several that were
+    tried there (PRM800K's alternatives), the other targets are None: each rated prefix is an example of its own, and
+    no sequence shows what other steps were rated."""
     outcome: float | None = None
     """for an ORM: 1 where the solution is correct, 0 where it is not, or a value between"""
 
@@ -83,11 +91,14 @@ def from_signed(ratings: Sequence[float | None], *, neutral: Neutral = "right") 
     return tuple(worth[rating] for rating in ratings)
 
 
-def step_targets(example: Example, kind: Kind, *, past_first_error: bool = False) -> tuple[float | None, ...]:
-    """The target of each step's score, None where there is none.
+def step_targets(
+    example: Example, kind: Kind, *, past_first_error: bool = False, classes: Classes = 2
+) -> tuple[float | None, ...]:
+    """The target of each step's score, None where there is none: a probability that the step is right, or with three
+    classes its rating.
 
-    PRM: the example's targets up to and including the first that is 0, or all of them (`past_first_error`). After the
-    first error it is no longer clear what a right step is (Let's Verify, section 2.6).
+    PRM: the example's targets up to and including the first wrong one (0, of three classes -1), or all of them
+    (`past_first_error`). After the first error it is no longer clear what a right step is (Let's Verify, section 2.6).
     ORM: the outcome at the last step, whose score is the score of the solution.
     """
     name = f"a solution of problem {example.problem.id!r}"
@@ -95,12 +106,17 @@ def step_targets(example: Example, kind: Kind, *, past_first_error: bool = False
     if len(values) != len(example.steps):
         raise InputError(f"{name} has {len(example.steps)} steps and {len(values)} targets")
     for value in values:
-        if value is not None and not 0.0 <= value <= 1.0:
+        if value is None:
+            continue
+        if classes == 3 and value not in (1, 0, -1):
+            raise InputError(f"{name} has the rating {value}, not +1, 0 or -1", remedy="train two classes")
+        if classes == 2 and not 0.0 <= value <= 1.0:
             raise InputError(
                 f"{name} has the target {value}, not in [0, 1]", remedy="pass ratings of +1, 0, -1 through from_signed"
             )
-    if kind == "prm" and not past_first_error and 0.0 in values:
-        end = values.index(0.0) + 1
+    wrong = -1.0 if classes == 3 else 0.0
+    if kind == "prm" and not past_first_error and wrong in values:
+        end = values.index(wrong) + 1
         values = values[:end] + (None,) * (len(values) - end)
     if all(value is None for value in values):
         what = "rated step" if kind == "prm" else "outcome"
@@ -132,6 +148,33 @@ def single_token(tokenizer: PreTrainedTokenizerBase, text: str) -> int:
     return ids[0]
 
 
+class SolutionEncoder(Protocol):
+    """What decides the ids of a solution and where its steps are judged."""
+
+    def encode(self, problem: Problem, steps: Sequence[str]) -> Encoded: ...
+
+
+def check_steps(problem: Problem, steps: Sequence[str]) -> None:
+    """Raises `InputError` where there is nothing to judge: no step, or a blank one."""
+    if not steps:
+        raise InputError(f"a prefix of problem {problem.id!r} has no steps", remedy="there is nothing to judge")
+    for number, step in enumerate(steps, 1):
+        if not step.strip():
+            raise InputError(
+                f"step {number} of a solution of problem {problem.id!r} is blank",
+                remedy="stepmark.steps.split leaves blank lines out",
+            )
+
+
+def check_length(problem: Problem, tokens: int, limit: int) -> None:
+    """Raises `TooLongError`: a cut solution would lose the scores of its last steps."""
+    if tokens > limit:
+        raise TooLongError(
+            f"a solution of problem {problem.id!r} has {tokens} tokens, {limit} are the limit",
+            remedy="leave it out, or use a model with a longer context; a cut solution would lose steps",
+        )
+
+
 class Encoder:
     """Solutions to token ids by one tokenizer and layout. Only the text counts: a policy's own ids are another
     tokenizer's."""
@@ -151,15 +194,8 @@ class Encoder:
     def encode(self, problem: Problem, steps: Sequence[str]) -> Encoded:
         """Raises `InputError` where there is no step or a step is blank, `TooLongError` where the sequence is longer
         than `max_tokens`. A special token written out in the text is read as the characters that it consists of."""
-        if not steps:
-            raise InputError(f"a prefix of problem {problem.id!r} has no steps", remedy="there is nothing to judge")
-        for number, step in enumerate(steps, 1):
-            if not step.strip():
-                raise InputError(
-                    f"step {number} of a solution of problem {problem.id!r} is blank",
-                    remedy="stepmark.steps.split leaves blank lines out",
-                )
-        question, *pieces = self._pieces([problem.question + self._layout.separator, *steps])
+        check_steps(problem, steps)
+        question, *pieces = self._pieces([self._layout.opening.replace("{question}", problem.question), *steps])
         ids = [*self._bos, *question]
         start = len(ids)
         judged = []
@@ -167,16 +203,12 @@ class Encoder:
             ids += piece
             ids += self._end
             judged.append(len(ids) - 1)
-        if len(ids) > self._layout.max_tokens:
-            raise TooLongError(
-                f"a solution of problem {problem.id!r} has {len(ids)} tokens, {self._layout.max_tokens} are the limit",
-                remedy="leave it out, or use a model with a longer context; a cut solution would lose steps",
-            )
+        check_length(problem, len(ids), self._layout.max_tokens)
         return Encoded(tuple(ids), tuple(judged), start)
 
     def _pieces(self, texts: list[str]) -> list[list[int]]:
         encoded = self._tokenizer(
-            texts, add_special_tokens=False, split_special_tokens=True, return_attention_mask=False
+            texts, add_special_tokens=False, split_special_tokens=True, return_attention_mask=False, verbose=False
         )
         ids: list[list[int]] = encoded["input_ids"]
         return ids

@@ -1,7 +1,6 @@
 """A trained reward model in this process."""
 
 import asyncio
-import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,17 +10,18 @@ import torch
 
 from stepmark.errors import BackendError
 from stepmark.rewards.base import checked
-from stepmark.rewards.examples import Encoded, Encoder
+from stepmark.rewards.examples import Encoded, Encoder, SolutionEncoder
 from stepmark.rewards.model import RewardNet, Spec, load
 from stepmark.types import Cost, Prefix, StepScores
 
 Dtype = Literal["float32", "bfloat16"]
+DTYPES: dict[Dtype, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 @dataclass(slots=True)
 class _Request:
     encoded: Encoded
-    logits: asyncio.Future[list[float]]
+    scores: asyncio.Future[list[float]]
 
 
 class LocalReward:
@@ -35,8 +35,11 @@ class LocalReward:
     The cost is the solution's tokens; padding is not counted.
     """
 
-    def __init__(self, net: RewardNet, encoder: Encoder, spec: Spec, *, batch_tokens: int = 4096) -> None:
-        """`batch_tokens`: tokens of a batch with its padding; some thousands keep a CPU's caches warm."""
+    def __init__(
+        self, net: RewardNet, encoder: SolutionEncoder, spec: Spec | None, *, batch_tokens: int = 4096
+    ) -> None:
+        """`spec`: None for another's model (`stepmark.rewards.families`). `batch_tokens`: tokens of a batch with its
+        padding; some thousands keep a CPU's caches warm."""
         self.spec = spec
         self._net = net
         self._encoder = encoder
@@ -48,7 +51,7 @@ class LocalReward:
     @classmethod
     def load(cls, path: str | Path, *, dtype: Dtype = "float32", batch_tokens: int = 4096) -> Self:
         """Raises `InputError` where the directory lacks its description, tokenizer or weights."""
-        net, tokenizer, spec = load(path, {"float32": torch.float32, "bfloat16": torch.bfloat16}[dtype])
+        net, tokenizer, spec = load(path, DTYPES[dtype])
         return cls(net, Encoder(tokenizer, spec.layout), spec, batch_tokens=batch_tokens)
 
     async def score(self, prefix: Prefix) -> StepScores:
@@ -61,9 +64,7 @@ class LocalReward:
         self._waiting.append(request)
         if self._rounds is None or self._rounds.done():
             self._rounds = asyncio.create_task(self._run_rounds())
-        logits = await request.logits
-        scores = [0.5 + 0.5 * math.tanh(logit / 2) if math.isfinite(logit) else logit for logit in logits]
-        return checked(prefix, scores, Cost(scored=len(encoded.ids_T), requests=1))
+        return checked(prefix, await request.scores, Cost(scored=len(encoded.ids_T), requests=1))
 
     def close(self) -> None:
         """Ends the worker thread. Every request that waits, and every later one, raises `BackendError`."""
@@ -82,25 +83,25 @@ class LocalReward:
                     await self._run_batch(batch)
         finally:  # the event loop is closing: nobody else will answer these
             for request in (*taken, *self._waiting):
-                request.logits.cancel()
+                request.scores.cancel()
             self._waiting = []
 
     async def _run_batch(self, batch: list[_Request]) -> None:
-        batch = [request for request in batch if not request.logits.done()]  # some were cancelled
+        batch = [request for request in batch if not request.scores.done()]  # some were cancelled
         try:
             if self._thread is None:
                 raise BackendError("the reward model was closed")
             loop = asyncio.get_running_loop()
             results = await loop.run_in_executor(self._thread, self._net.judge, [r.encoded for r in batch])
-            for request, logits in zip(batch, results, strict=True):
-                if not request.logits.done():
-                    request.logits.set_result(logits)
+            for request, scores in zip(batch, results, strict=True):
+                if not request.scores.done():
+                    request.scores.set_result(scores)
         except Exception as error:
             for request in batch:
-                if not request.logits.done():
+                if not request.scores.done():
                     failure = BackendError(f"the reward model failed: {error}")
                     failure.__cause__ = error
-                    request.logits.set_exception(failure)
+                    request.scores.set_exception(failure)
 
     def _batches(self, requests: list[_Request]) -> list[list[_Request]]:
         """Cuts requests sorted by length, shortest first, into batches of at most `batch_tokens` with their padding."""

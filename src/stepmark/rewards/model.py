@@ -5,27 +5,29 @@ A reward model's directory holds all that scoring needs: the weights and the tok
 """
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from stepmark.errors import InputError
 from stepmark.rewards.aggregate import Aggregation
-from stepmark.rewards.examples import IGNORED, Encoded, Kind, Layout, single_token
-from stepmark.rewards.settings import Head
+from stepmark.rewards.examples import IGNORED, Classes, Encoded, Kind, Layout, single_token
+from stepmark.rewards.settings import Head, Loss
 
 SPEC_FILE = "reward.json"
 HEAD_FILE = "head.safetensors"
+
+Squash = Callable[[Tensor], Tensor]
+"""logits [K, outputs] of a head -> scores [K]"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,77 +48,149 @@ class Spec:
     """version that trained it"""
     training: dict[str, Any]
     """settings of the training"""
+    classes: Classes = 2
+    zero: str | None = None
+    """the token of a neutral step (head `label_tokens`, three classes)"""
+    neutral: Literal["right", "wrong"] = "right"
+    """with three classes: whether the probability of a neutral step is part of the score"""
+
+
+@dataclass(frozen=True)
+class LabelTokens:
+    """The logits of label tokens, read from the language model's output embeddings.
+
+    Of two labels it is the difference of their logits, so that the score is P(plus) / (P(plus) + P(minus)) and the loss
+    a cross-entropy over the candidates, not over the whole vocabulary as in Let's Verify and Math-Shepherd: what is
+    trained is what is scored, and targets may be soft. A model that rescales its logits afterwards (Gemma 2) is read
+    without that.
+    """
+
+    lm: PreTrainedModel
+    ids: tuple[int, ...]
+    """plus and minus; or good, neutral, wrong"""
+
+    def __call__(self, hidden_K_D: Tensor) -> Tensor:
+        output: Any = self.lm.get_output_embeddings()  # type: ignore[no-untyped-call]
+        weight_C_D = output.weight[list(self.ids)].float()
+        bias_C = weight_C_D.new_zeros(len(self.ids)) if output.bias is None else output.bias[list(self.ids)].float()
+        if len(self.ids) == 2:
+            weight_C_D, bias_C = weight_C_D[:1] - weight_C_D[1:], bias_C[:1] - bias_C[1:]
+        logits_K_C: Tensor = hidden_K_D @ weight_C_D.T + bias_C
+        return logits_K_C
+
+
+def probability(logits_K_1: Tensor) -> Tensor:
+    """The sigmoid of one logit: the probability that the step is right."""
+    return logits_K_1[:, 0].sigmoid()
+
+
+def good(logits_K_3: Tensor) -> Tensor:
+    """P(good) of the classes good, neutral, wrong."""
+    return logits_K_3.softmax(-1)[:, 0]
+
+
+def good_or_neutral(logits_K_3: Tensor) -> Tensor:
+    """P(good) + P(neutral) of the classes good, neutral, wrong; Let's Verify's score."""
+    return logits_K_3.softmax(-1)[:, :2].sum(-1)
 
 
 class RewardNet(nn.Module):
-    """One logit per judged token; its sigmoid is the score, the probability that the step is right.
+    """A model whose final hidden states at some tokens are turned into scores by a head.
 
-    With label tokens the logit is the difference of the two tokens' logits, so that the score is
-    P(plus) / (P(plus) + P(minus)) and the loss a cross-entropy over the two candidates, not over the whole vocabulary
-    as in Let's Verify and Math-Shepherd: what is trained is what is scored, and targets may be soft. The output
-    embeddings are read directly, so that a model that rescales its logits afterwards (Gemma 2) is read without that.
-
-    There is no attention mask: sequences are padded on the right, and a causal model looks to the left.
+    `head` maps hidden states [K, D] (float32) to logits [K, outputs], and `score` those to K scores: nothing else of
+    a reward model lies between the hidden state at a token and its score. There is no attention mask: sequences are
+    padded on the right, and a causal model looks to the left.
     """
 
-    def __init__(self, lm: PreTrainedModel, label_ids: tuple[int, int] | None, seed: int = 0) -> None:
-        """`label_ids`: plus and minus; None: a linear head, drawn from `seed`."""
+    accepts_loss_kwargs = True
+    """tells Trainer that `forward` takes `num_items_in_batch`"""
+
+    def __init__(
+        self, lm: PreTrainedModel, head: Callable[[Tensor], Tensor], squash: Squash, loss: Loss = "cross_entropy"
+    ) -> None:
+        """`lm` is a causal language model or its backbone."""
         super().__init__()
         self.lm = lm
-        self.label_ids = label_ids
-        if label_ids is None:
-            size = lm.config.get_text_config().hidden_size
-            self.linear = nn.Linear(size, 1)
-            with torch.no_grad():
-                self.linear.weight.normal_(std=size**-0.5, generator=torch.Generator().manual_seed(seed))
-                self.linear.bias.zero_()
+        self.head = head
+        self._squash = squash
+        self._loss = loss
 
     def logits(self, input_ids_B_T: Tensor, where_B_T: Tensor) -> Tensor:
-        """The logits (float32) at the tokens of a boolean mask, in its row-major order."""
+        """The logits [K, outputs] (float32) at the tokens of a boolean mask, in its row-major order."""
         hidden_B_T_D: Tensor = self.lm.base_model(input_ids=input_ids_B_T, use_cache=False).last_hidden_state
         with torch.autocast(input_ids_B_T.device.type, enabled=False):  # the head is cheap: full precision always
-            hidden_K_D = hidden_B_T_D[where_B_T].float()
-            weight_D, bias = self._direction()
-            return hidden_K_D @ weight_D + bias
+            return self.head(hidden_B_T_D[where_B_T].float())
 
-    def _direction(self) -> tuple[Tensor, Tensor | float]:
-        if self.label_ids is None:
-            return self.linear.weight[0], self.linear.bias[0]
-        plus, minus = self.label_ids
-        output: Any = self.lm.get_output_embeddings()  # type: ignore[no-untyped-call]
-        bias = 0.0 if output.bias is None else output.bias[plus].float() - output.bias[minus].float()
-        return output.weight[plus].float() - output.weight[minus].float(), bias
+    def score(self, logits_K_C: Tensor) -> Tensor:
+        """The scores [K], in double precision so that sure ones keep their order; NaN where a logit is not finite."""
+        logits_K_C = logits_K_C.double()
+        return self._squash(logits_K_C).where(logits_K_C.isfinite().all(-1), torch.nan)
 
-    def forward(self, input_ids: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Mean binary cross-entropy over the tokens whose label is not `IGNORED`."""
+    def losses(self, logits_K_C: Tensor, targets_K: Tensor) -> Tensor:
+        """The loss of each token: cross-entropy with the target probability or, of three classes, the rating; or the
+        squared error of the score."""
+        if logits_K_C.shape[1] == 3:
+            return cross_entropy(logits_K_C, (1 - targets_K).long(), reduction="none")
+        if self._loss == "squared_error":
+            return (probability(logits_K_C) - targets_K).square()
+        return binary_cross_entropy_with_logits(logits_K_C[:, 0], targets_K, reduction="none")
+
+    def forward(
+        self, input_ids: Tensor, labels: Tensor, num_items_in_batch: Tensor | int | None = None
+    ) -> dict[str, Tensor]:
+        """The mean loss over the tokens whose label is not `IGNORED`; over `num_items_in_batch` where they are only
+        a part of an update's, so that accumulated gradients are those of the whole."""
         where_B_T = labels != IGNORED
-        logit_K = self.logits(input_ids, where_B_T)
-        return {"loss": binary_cross_entropy_with_logits(logit_K, labels[where_B_T])}
+        losses_K = self.losses(self.logits(input_ids, where_B_T), labels[where_B_T])
+        return {"loss": losses_K.sum() / (len(losses_K) if num_items_in_batch is None else num_items_in_batch)}
 
     @torch.inference_mode()
-    def judge(self, batch: Sequence[Encoded]) -> list[list[float]]:
-        """The logit of every step of every solution of a batch."""
+    def read(self, batch: Sequence[Encoded]) -> list[Tensor]:
+        """The logits [steps, outputs] of every solution of a batch."""
         input_ids_B_T = pad_sequence([torch.tensor(encoded.ids_T) for encoded in batch], batch_first=True)
         where_B_T = torch.zeros_like(input_ids_B_T, dtype=torch.bool)
         for row, encoded in enumerate(batch):
             where_B_T[row, list(encoded.judged_S)] = True
-        logits_K = self.logits(input_ids_B_T.to(self.lm.device), where_B_T.to(self.lm.device))
-        logits = iter(logits_K.tolist())
-        return [list(islice(logits, len(encoded.judged_S))) for encoded in batch]
+        logits_K_C = self.logits(input_ids_B_T.to(self.lm.device), where_B_T.to(self.lm.device))
+        return list(torch.split(logits_K_C, [len(encoded.judged_S) for encoded in batch]))
+
+    def judge(self, batch: Sequence[Encoded]) -> list[list[float]]:
+        """The score of every step of every solution of a batch."""
+        return [self.score(logits_S_C).tolist() for logits_S_C in self.read(batch)]
 
 
 def build(lm: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, spec: Spec) -> RewardNet:
-    """The net that a spec describes; a linear head is drawn anew from the training's seed."""
+    """The net that a spec describes; a new head is drawn from the training's seed."""
     positions = getattr(lm.config.get_text_config(), "max_position_embeddings", spec.layout.max_tokens)
     if spec.layout.max_tokens > positions:
         raise InputError(
             f"max_tokens is {spec.layout.max_tokens}, but the model has {positions} positions",
             remedy="lower max_tokens",
         )
-    label_ids = None
+    outputs = 1 if spec.classes == 2 else 3
+    squash = probability if spec.classes == 2 else {"right": good_or_neutral, "wrong": good}[spec.neutral]
+    head: Callable[[Tensor], Tensor]
     if spec.head == "label_tokens":
-        label_ids = single_token(tokenizer, spec.plus), single_token(tokenizer, spec.minus)
-    return RewardNet(lm, label_ids, seed=spec.training.get("seed", 0))
+        labels = (spec.plus, spec.minus) if spec.zero is None else (spec.plus, spec.zero, spec.minus)
+        if len(labels) != spec.classes:
+            raise InputError(
+                f"{len(labels)} label tokens for {spec.classes} classes", remedy="name the third in `zero`"
+            )
+        head = LabelTokens(lm, tuple(single_token(tokenizer, label) for label in labels))
+    else:
+        head = new_head(lm.config.get_text_config().hidden_size, outputs, spec.head, spec.training.get("seed", 0))
+    return RewardNet(lm, head, squash, spec.training.get("loss", "cross_entropy"))
+
+
+def new_head(size: int, outputs: int, kind: Literal["linear", "two_layer"], seed: int) -> nn.Module:
+    """A linear layer, or two with a ReLU between as Qwen2.5-Math-PRM has, drawn from the seed."""
+    generator = torch.Generator().manual_seed(seed)
+    layers = [nn.Linear(size, outputs)] if kind == "linear" else [nn.Linear(size, size), nn.Linear(size, outputs)]
+    for layer in layers:
+        with torch.no_grad():
+            layer.weight.normal_(std=size**-0.5, generator=generator)
+            layer.bias.zero_()
+    return layers[0] if kind == "linear" else nn.Sequential(layers[0], nn.ReLU(), layers[1])
 
 
 def load_lm(path: str | Path, dtype: torch.dtype = torch.float32) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -166,8 +240,8 @@ def save(net: RewardNet, tokenizer: PreTrainedTokenizerBase, spec: Spec, path: P
     partial.mkdir(parents=True)
     net.lm.save_pretrained(partial)
     tokenizer.save_pretrained(partial)
-    if net.label_ids is None:
-        save_file({name: value.contiguous() for name, value in net.linear.state_dict().items()}, partial / HEAD_FILE)
+    if isinstance(net.head, nn.Module):
+        save_file({name: value.contiguous() for name, value in net.head.state_dict().items()}, partial / HEAD_FILE)
     (partial / SPEC_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(spec)) + b"\n")
     partial.replace(path)
 
@@ -186,9 +260,9 @@ def load(path: str | Path, dtype: torch.dtype = torch.float32) -> tuple[RewardNe
         raise InputError(f"not the description of a reward model: {error}", path=file) from error
     lm, tokenizer = load_lm(path, dtype)
     net = build(lm, tokenizer, spec)
-    if net.label_ids is None:
+    if isinstance(net.head, nn.Module):
         head = path / HEAD_FILE
         if not head.is_file():
-            raise InputError(f"the linear head is missing: no {HEAD_FILE}", path=path, remedy="train the model again")
-        net.linear.load_state_dict(load_file(head))
+            raise InputError(f"the head is missing: no {HEAD_FILE}", path=path, remedy="train the model again")
+        net.head.load_state_dict(load_file(head))
     return net.to("cuda" if torch.cuda.is_available() else "cpu").eval(), tokenizer, spec

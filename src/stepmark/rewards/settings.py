@@ -4,10 +4,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from stepmark.rewards.aggregate import Aggregation
+from stepmark.rewards.examples import Classes, Neutral
 
-Head = Literal["label_tokens", "linear"]
-"""`label_tokens`: two tokens of the language model, whose logits it has already; `linear`: a new layer on the last
-hidden state"""
+Head = Literal["label_tokens", "linear", "two_layer"]
+"""`label_tokens`: tokens of the language model, whose logits it has already; `linear`: a new layer on the last hidden
+state; `two_layer`: two with a ReLU between, as Qwen2.5-Math-PRM has"""
+
+Loss = Literal["cross_entropy", "squared_error"]
+"""of a score that is a probability from its target, which may be soft"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,13 +19,21 @@ class Train:
     """How a reward model is trained."""
 
     head: Head = "label_tokens"
-    """two tokens of the base model, or a new linear layer"""
+    """tokens of the base model, a new linear layer, or two"""
+    classes: Classes = 2
+    """2: a probability that the step is right; 3: good, neutral and wrong steps (ratings +1, 0, -1) are told apart"""
+    neutral: Neutral = "right"
+    """how a step rated 0 by people or an oracle counts: in its target, with three classes in the score"""
+    loss: Loss = "cross_entropy"
+    """squared_error is for soft targets of two classes"""
     marker: str | None = None
     """token of the base model put after every step, at which the step is judged (by default the line end)"""
     plus: str = " +"
     """token of a right step (head label_tokens)"""
     minus: str = " -"
     """token of a wrong step (head label_tokens)"""
+    zero: str | None = None
+    """token of a neutral step (head label_tokens, three classes)"""
     max_tokens: int | None = None
     """longest sequence (by default as many as the base model has positions)"""
     too_long: Literal["error", "drop"] = "error"
@@ -41,6 +53,16 @@ class Train:
     """its peak: reached after the warm-up, it falls linearly to zero"""
     batch_size: int = 32
     """solutions per update, of similar length"""
+    accumulate: int = 1
+    """parts in which a batch is computed one after the other, where it does not fit in memory; the update is equal"""
+    checkpointing: bool = False
+    """compute activations again in the backward pass instead of keeping them"""
+    lora: int = 0
+    """rank of LoRA adapters on all linear layers, merged at the end (needs `pip install stepmark[lora]`); 0: train all
+    weights"""
+    patience: int = 0
+    """stop after so many epochs without a lower held-out loss, and keep the best epoch's weights; 0: train all epochs
+    and keep the last"""
     warmup: float = 0.05
     """share of the updates in which the learning rate rises"""
     weight_decay: float = 0.01
@@ -49,5 +71,7 @@ class Train:
     """share of the problems whose solutions are kept for measuring, at least one problem; 0: none"""
     bf16: bool = False
     """matrix products in bfloat16; the weights stay in float32"""
+    checkpoint_every: int = 0
+    """updates between checkpoints, from which a killed training goes on; there is one at the end of each epoch too"""
     seed: int = 0
     """of the split, the order and a linear head"""

@@ -1,0 +1,6 @@
+"""Published reward models: how each kind is read (`family`), and one from its directory (`load`)."""
+
+from stepmark.rewards.families.family import FAMILIES, Family
+from stepmark.rewards.families.loading import Loaded, load
+
+__all__ = ["FAMILIES", "Family", "Loaded", "load"]
