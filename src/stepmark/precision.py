@@ -1,4 +1,4 @@
-"""Which number format a device multiplies fast."""
+"""Where to compute, and in which number format."""
 
 from typing import Literal
 
@@ -12,7 +12,12 @@ Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 BFLOAT16_UNITS = ("amx_bf16", "avx512_bf16", "bf16")
 
 
-def bfloat16_is_fast(device: str | torch.device = "cpu") -> bool:
+def device() -> str:
+    """The first GPU, or the CPU."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def bfloat16_is_fast(device: str | torch.device) -> bool:
     """Whether bfloat16 products have units of their own. A CPU without them takes ten times as long as for float32."""
     if torch.device(device).type != "cpu":
         return True

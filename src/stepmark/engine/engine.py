@@ -132,7 +132,7 @@ class Engine:
         A cancelled call frees its rows. Raises InputError when `tokens` leave no room, BackendError when the engine
         failed or was closed.
         """
-        self._check(tokens)
+        self._check_tokens(tokens)
         limit = min(sampling.max_tokens, self.decoder.context - len(tokens))
         if limit < 1:
             raise InputError(f"a prefix of {len(tokens)} tokens fills the context of {self.decoder.context}")
@@ -151,7 +151,7 @@ class Engine:
         Only the tokens from the lowest position on are computed when those before it are in the cache, so scoring the
         new step of a solution costs that step. `cost.scored` counts computed tokens, `cost.cached` the others.
         """
-        self._check(tokens)
+        self._check_tokens(tokens)
         if not positions or not all(0 <= position < len(tokens) for position in positions):
             raise InputError(f"positions {list(positions)} are not within the {len(tokens)} tokens")
         if len(tokens) > self.decoder.context:
@@ -159,6 +159,11 @@ class Engine:
         job = _Read(tuple(tokens), list(positions))
         self._submit(job)
         return await asyncio.wrap_future(job.future)
+
+    def check(self) -> None:
+        """Raises BackendError when the engine has failed or was closed."""
+        if self._broken is not None:
+            raise BackendError(str(self._broken)) from self._broken.__cause__
 
     def close(self) -> None:
         """Stops the worker; every caller that still waits gets a BackendError."""
@@ -168,7 +173,7 @@ class Engine:
         if thread is not None:
             thread.join()
 
-    def _check(self, tokens: Sequence[int]) -> None:
+    def _check_tokens(self, tokens: Sequence[int]) -> None:
         if not tokens:
             raise InputError("a request of no tokens")
         if len(tokens) > self.tree.capacity:
@@ -181,8 +186,7 @@ class Engine:
 
     def _submit(self, job: _Sample | _Read) -> None:
         with self._lock:
-            if self._broken is not None:
-                raise BackendError(str(self._broken)) from self._broken.__cause__
+            self.check()
             self._inbox.append(job)
             self._unanswered.add(job)
             job.future.add_done_callback(lambda _: self._answered(job))
