@@ -13,7 +13,7 @@ What the protocol leaves open is said by a `Server`: `VLLM`, `VLLM_CHAT`, `TRANS
   float32 rarely, in bfloat16 more often. `transformers serve` sets one seed for all that runs in it.
 - **The end of a step.** A server strips the newline at which it was told to stop and calls that "stop", as it calls the
   end of a solution. Where it does not say which it was, no stop is sent: the server writes to the end, or to
-  `max_tokens`, and what follows the first step is thrown away. The step is the same; all that was generated is paid for.
+  `max_tokens`, and what follows the first step is thrown away. The step is the same; all of it is paid for.
 - **Costs are the server's own figures.** Each sample is a request of its own, since a server that draws several tells
   their prompt and what it took from the cache once, for one of them. So, other than with `LocalPolicy`, each sample
   carries its prompt. A server that tells no cached tokens (vLLM without `--enable-prompt-tokens-details`) has its whole
@@ -87,6 +87,7 @@ VLLM_CHAT = Server(_vllm, continues_chat=True)
 """vLLM behind a gateway that lets nothing but chat completions through"""
 TRANSFORMERS = Server(_transformers, logprobs=None)
 """`transformers serve`"""
+SERVERS = {"openai": OPENAI, "vllm": VLLM, "vllm-chat": VLLM_CHAT, "transformers": TRANSFORMERS}
 
 
 class EndpointPolicy:
