@@ -5,12 +5,14 @@ from dataclasses import replace
 
 import pytest
 
+from stepmark.cli import main
 from stepmark.errors import BackendError, InputError
 from stepmark.policies import bundled
 from stepmark.policies.client import Client
 from stepmark.policies.endpoint import OPENAI, TRANSFORMERS, VLLM, VLLM_CHAT, EndpointPolicy
 from stepmark.problems import quantities
-from stepmark.types import Completion, Cost, Prefix, Problem, Sampling
+from stepmark.records import read, write
+from stepmark.types import Completion, Cost, Prefix, Problem, Sampling, Solution
 from tests.policies.servers import transformers_serve, vllm
 
 pytestmark = pytest.mark.timeout(600)
@@ -184,3 +186,14 @@ def test_the_whole_of_what_vllm_did_is_accounted_for(vllm_url):
         assert total.prompt + total.cached == 4 * len(length)
         assert total.generated == sum(len(one.token_ids) for one in samples)
         assert total.requests == 4
+
+
+def test_the_command_line_samples_from_a_server(vllm_url, tmp_path):
+    write(tmp_path / "problems.jsonl", PROBLEMS)
+    options = {"policy": vllm_url, "server": "vllm", "model": "bundled", "prompt": r"<|bos|>{question}\n", "n": 2}
+    options |= {"problems": tmp_path / "problems.jsonl", "out": tmp_path / "run", "temperature": 0}
+    assert main(["sample", *(str(word) for name, value in options.items() for word in (f"--{name}", value))]) == 0
+    drawn = {(one.problem_id, one.index): one for one in read(tmp_path / "run" / "solutions.jsonl", Solution)}
+    for problem, [own] in zip(PROBLEMS, on_vllm(vllm_url, whole), strict=True):
+        for index in range(2):
+            assert drawn[problem.id, index].token_ids == own.token_ids

@@ -22,7 +22,7 @@ BUNDLED = "bundled"
 
 @dataclass(frozen=True)
 class Endpoint:
-    """How a server is asked, with --policy URL."""
+    """What a server is asked, with --policy URL."""
 
     model: str | None = None
     """the name by which the server knows the model"""
@@ -35,15 +35,12 @@ class Endpoint:
     """the chat's system message"""
     prompt: str | None = None
     """the prompt, with {question} in it; a question and a newline by default, in a chat the question"""
-    at_once: int = 64
-    """requests in flight at most"""
-    key_variable: str = "OPENAI_API_KEY"
-    """the environment variable that holds the server's key, where it wants one"""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What the run's records depend on; its manifest holds it, and a run resumes with the same alone."""
+    """What the run's records depend on; its manifest holds it, and a run resumes with the same alone. A server may have
+    moved meanwhile."""
 
     policy: str
     n: int
@@ -88,6 +85,10 @@ class Sample:
     """sample i of a problem depends on the seed, the problem and i"""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """of a model directory; auto is the one it was saved in"""
+    at_once: int = 64
+    """requests to a server in flight at most"""
+    key_variable: str = "OPENAI_API_KEY"
+    """the environment variable that holds the server's key, where it wants one"""
     endpoint: Endpoint = field(default_factory=Endpoint)
 
     def run(self) -> int:
@@ -110,8 +111,12 @@ class Sample:
         sampling = Sampling(self.temperature, self.top_p, self.top_k, self.max_tokens, seed=self.seed)
         check_request(self.n, sampling)
         chosen = problems.read(self.problems)
-        endpoint = self.endpoint if remote else None
-        local = None if remote or self.policy == BUNDLED else self.dtype
+        if remote:
+            settings = Settings("server", self.n, sampling, self.endpoint, None)
+        elif self.policy == BUNDLED:
+            settings = Settings(BUNDLED, self.n, sampling, None, None)
+        else:
+            settings = Settings(str(Path(self.policy).resolve()), self.n, sampling, None, self.dtype)
 
         async def work(run: Run) -> tuple[list[Solution], float]:
             async with self._policy(remote) as policy:
@@ -119,7 +124,7 @@ class Sample:
                 drawn = await draw(run, chosen, policy, self.n, sampling)
                 return [one for solutions in drawn for one in solutions], time.monotonic() - began
 
-        with Run.open(self.out, Settings(self.policy, self.n, sampling, endpoint, local)) as run:
+        with Run.open(self.out, settings) as run:
             _record(run, chosen)
             before = {(one.problem_id, one.index) for one in run.read("solutions", Solution)}
             drawn, seconds = asyncio.run(work(run))
@@ -138,9 +143,9 @@ class Sample:
 
             asked = self.endpoint
             assert asked.model is not None
-            key = os.environ.get(asked.key_variable)
+            key = os.environ.get(self.key_variable)
             async with EndpointPolicy(
-                Client(self.policy, key=key, at_once=asked.at_once),
+                Client(self.policy, key=key, at_once=self.at_once),
                 asked.model,
                 server=SERVERS[asked.server],
                 chat=asked.chat,

@@ -82,7 +82,7 @@ async def complete(
 def pace(solutions: int, spent: Cost, seconds: float) -> str:
     """Solutions and new tokens (generated and scored) per second, and of the tokens to be read the share that came from
     a cache."""
+    seconds = max(seconds, 1e-9)
     read = spent.prompt + spent.cached + spent.scored
-    return f"{solutions / seconds:,.1f} solutions/s, {(spent.generated + spent.scored) / seconds:,.0f} tokens/s" + (
-        f", {spent.cached / read:.0%} cached" if read else ""
-    )
+    cached = f", {spent.cached / read:.0%} cached" if read else ""
+    return f"{solutions / seconds:,.1f} solutions/s, {(spent.generated + spent.scored) / seconds:,.0f} tokens/s{cached}"
