@@ -1,6 +1,7 @@
 """A request is tried again where that can help, waits as it is told, and fails in the server's own words."""
 
 import asyncio
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -142,3 +143,39 @@ def test_a_closed_client_refuses():
 
     with pytest.raises(BackendError, match="closed"):
         asyncio.run(run())
+
+
+def test_connections_are_kept_and_one_that_breaks_off_is_replaced(waits):
+    """A server of sockets: it breaks off within its first answer and keeps the next connection for all the others."""
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+    connections, ended = 0, []
+
+    async def serve(reader, writer):
+        nonlocal connections
+        connections += 1
+        first = connections == 1
+        ended.append(end := asyncio.Event())
+        with suppress(asyncio.IncompleteReadError):  # the client closes
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).lower()
+                (length,) = (line for line in head.split(b"\r\n") if line.startswith(b"content-length"))
+                await reader.readexactly(int(length.split(b":")[1]))
+                writer.write(answer[:-1] if first else answer)
+                if first:
+                    break
+        writer.close()
+        await writer.wait_closed()
+        end.set()
+
+    async def run():
+        async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            async with Client(f"http://127.0.0.1:{port}") as client:
+                answers = [await client.post("/", {}) for _ in range(5)]
+            for end in ended:
+                await end.wait()
+            return answers
+
+    assert asyncio.run(run()) == [b"{}"] * 5
+    assert connections == 2
+    assert len(waits) == 1

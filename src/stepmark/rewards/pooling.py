@@ -20,10 +20,10 @@ class PoolingReward:
     """Scores a solution by a server's classes of its tokens: one request each, read where its steps are judged.
 
     `encode` lays out problem and steps in the model's tokens (`Encoder.encode`, say), `score` makes a score of the
-    class probabilities of one token. The server must give the classes of every token. vLLM's own pooling of
-    `Qwen2ForProcessRewardModel` gives those of step markers, of all tokens where it is told no marker; other models may
-    need `--pooler-config '{"tok_pooling_type": "ALL"}'`. A model whose head is not part of what vLLM loads, as those
-    that `stepmark train` writes, is not covered.
+    class probabilities of one token. The server must give the classes of every token: start it with
+    `--pooler-config '{"tok_pooling_type": "ALL"}'`. By itself vLLM gives those of `Qwen2ForProcessRewardModel` at each
+    token 151651 alone, wherever that came from; here places are counted while the ids are laid out. A model whose head
+    vLLM does not load, as those that `stepmark train` writes, is not covered.
 
     The cost is the tokens that the server says it read: it scores a longer prefix from the first token again.
     """
