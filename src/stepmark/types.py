@@ -90,8 +90,10 @@ class Completion:
 
     steps: tuple[str, ...]
     token_ids: tuple[int, ...]
+    """() where the backend does not tell them"""
     logprobs: tuple[float, ...]
-    """natural log-probability of each token under the sampling distribution's model at temperature 1"""
+    """natural log-probability of each token under the sampling distribution's model at temperature 1; () where the
+    backend does not tell them"""
     finish: Finish
     cost: Cost
 

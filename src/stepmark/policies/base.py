@@ -1,8 +1,11 @@
 """What a policy is, and the policy that tests use."""
 
+import asyncio
+import hashlib
 import math
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import replace
+from typing import Any, Protocol
 
 from stepmark.errors import InputError
 from stepmark.steps import SEPARATOR, join, split
@@ -44,6 +47,42 @@ def check_request(n: int, sampling: Sampling) -> None:
         raise InputError(f"there is no sample {sampling.first}", remedy="samples are counted from 0")
     if sampling.stop not in ("end", "step"):
         raise InputError(f"stop {sampling.stop!r} is unknown", remedy='"end" or "step"')
+
+
+def seed_at(seed: int, index: int, place: int) -> int:
+    """A seed (63 bits) for a backend that starts its random numbers anew with every request: of sample `index`, where
+    `place` tokens stand before it. With the caller's own seed every step of a solution would repeat them."""
+    return int.from_bytes(hashlib.sha256(repr((seed, index, place)).encode()).digest()[:8]) >> 1
+
+
+async def past_blank_lines(
+    ask: Callable[[list[int], int], Awaitable[Completion]], prompt_T: list[int], max_tokens: int
+) -> Completion:
+    """One sample of a backend that ends a step at any newline. `ask(ids, limit)` continues ids by `limit` tokens at
+    most; a blank line is no step, so after one it is asked to go on."""
+    drawn = await ask(prompt_T, max_tokens)
+    while drawn.finish == "step" and not drawn.steps:
+        if len(drawn.token_ids) >= max_tokens:
+            return replace(drawn, finish="length")
+        more = await ask([*prompt_T, *drawn.token_ids], max_tokens - len(drawn.token_ids))
+        drawn = Completion(
+            more.steps,
+            drawn.token_ids + more.token_ids,
+            drawn.logprobs + more.logprobs,
+            more.finish,
+            drawn.cost + more.cost,
+        )
+    return drawn
+
+
+async def side_by_side(one: Callable[[int], Coroutine[Any, Any, Completion]], first: int, n: int) -> list[Completion]:
+    """n samples from index `first` on, each a request of its own, all at once. The first failure ends the others and is raised."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one(index)) for index in range(first, first + n)]
+    except BaseExceptionGroup as failed:
+        raise failed.exceptions[0] from None
+    return [task.result() for task in tasks]
 
 
 class ScriptedPolicy:
