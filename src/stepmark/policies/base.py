@@ -76,7 +76,7 @@ async def past_blank_lines(
 
 
 async def side_by_side(one: Callable[[int], Coroutine[Any, Any, Completion]], first: int, n: int) -> list[Completion]:
-    """n samples from index `first` on, each a request of its own, all at once. The first failure ends the others and is raised."""
+    """n samples from index `first` on, each a request of its own, all at once. The first failure ends the others."""
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(one(index)) for index in range(first, first + n)]
