@@ -162,7 +162,12 @@ async def _rate(run: Run, pool: Pool, policy: Policy, settings: Settings) -> lis
             for one in solutions
         ]
     estimate = hard if settings.labels == "rollout-hard" else soft
-    rollouts = await label(run, pool, policy, Rollout(settings.rollouts, max_tokens=MAX_TOKENS, seed=settings.seed))
+    rollouts = await label(
+        run,
+        pool,
+        policy,
+        Rollout(settings.rollouts, max_tokens=MAX_TOKENS, until_success=estimate is hard, seed=settings.seed),
+    )
     return [
         Labelled(problem, one, estimate(what), what)
         for (problem, solutions), them in zip(chosen, rollouts, strict=True)

@@ -141,7 +141,7 @@ def agreement(labelled: Sequence[Labelled], rollouts: int) -> tuple[list[str], l
 
 
 def _agreement(labelled: Sequence[Labelled]) -> Picture | None:
-    drawn = max((len(letters) for one in labelled if one.rollouts for letters in one.rollouts.outcomes_S), default=0)
+    drawn = max((one.rollouts.rollouts for one in labelled if one.rollouts), default=0)
     rows = []
     for rollouts in (1, 2, 4, 8, 16):
         problems, agrees = agreement(labelled, rollouts) if rollouts <= drawn else ([], [])
