@@ -1,10 +1,10 @@
 """The engine beside `generate` and beside itself, each pair interleaved in one run.
 
-    python -m benchmarks.engine [CASE ...] [--dtype bfloat16] [--repeats 5] [--clock cpu] [--small]
+    python -m benchmarks.engine [CASE ...] [--dtype float32] [--repeats 5] [--vllm PYTHON] [--clock cpu] [--small]
 
 Prints, for each case, the median seconds of both sides and the median of the paired ratios with its range. Threads are
-those of OMP_NUM_THREADS; `--clock cpu` counts processor seconds, for a machine that others use too; `--small` is a
-smoke run.
+those of OMP_NUM_THREADS; `--vllm` names the python of an environment with vLLM, which then takes part in `sampling` and
+`large`; `--clock cpu` counts processor seconds, for a machine that others use too; `--small` is a smoke run.
 
 sampling  64 Quantities problems x 32 samples of the bundled policy; `generate` in batches of 512 rows
 large     a Llama of 100M random parameters: 16 prompts of 200 tokens x 16 samples, 64 new tokens each
@@ -16,9 +16,14 @@ cancel    1,000 searches awaiting at once, a third cancelled at random: survivor
 
 import argparse
 import asyncio
+import json
+import os
 import random
+import re
 import resource
 import statistics
+import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -34,6 +39,21 @@ from stepmark.policies import bundled
 from stepmark.policies.local import LocalPolicy
 from stepmark.problems import quantities
 from stepmark.types import Completion, Prefix, Problem, Sampling
+
+PEER = """
+import json, sys
+from vllm import LLM, SamplingParams, TokensPrompt
+settings, prompts = json.loads(sys.stdin.readline())
+llm = LLM(skip_tokenizer_init=True, enable_prefix_caching=True, **settings.pop("llm"))
+params = SamplingParams(detokenize=False, **settings)
+print("ready", file=sys.stderr, flush=True)
+for _ in sys.stdin:
+    llm.reset_prefix_cache()
+    drawn = llm.generate([TokensPrompt(prompt_token_ids=ids) for ids in prompts], params, use_tqdm=False)
+    print(sum(len(one.token_ids) for several in drawn for one in several.outputs), file=sys.stderr, flush=True)
+"""
+"""vLLM offline in an environment of its own: a line in, a workload done, a line out. It answers on its standard error,
+since vLLM writes to the other."""
 
 Side = Callable[[], int]
 """runs one side once and returns how many tokens it made or read"""
@@ -76,6 +96,43 @@ def generate(model: Any, prompts: list[list[int]], *, rows: int, pad: int, seed:
     return written
 
 
+class Peer:
+    """vLLM in a process of its own; call it to run the workload once."""
+
+    def __init__(self, python: str, prompts: list[list[int]], **settings: Any) -> None:
+        environment = {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "VLLM_CPU_KVCACHE_SPACE": "2", "HF_HUB_OFFLINE": "1"}
+        environment |= {"VLLM_LOGGING_LEVEL": "ERROR", "VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
+        self.process = subprocess.Popen(
+            [python, "-c", PEER],
+            **{"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE},
+            env=os.environ | environment,
+            text=True,
+        )
+        self._say(json.dumps([settings, prompts]))
+        self._hear("ready")
+
+    def __call__(self) -> int:
+        self._say("go")
+        return int(self._hear(r"\d+"))
+
+    def close(self) -> None:
+        self.process.communicate()
+
+    def _say(self, line: str) -> None:
+        assert self.process.stdin is not None
+        print(line, file=self.process.stdin, flush=True)
+
+    def _hear(self, pattern: str) -> str:
+        """The next line that is all `pattern`; others are warnings."""
+        assert self.process.stderr is not None
+        heard = []
+        for line in self.process.stderr:
+            heard.append(line)
+            if re.fullmatch(pattern, line.strip()):
+                return line
+        raise RuntimeError("vLLM ended:\n" + "".join(heard[-20:]))
+
+
 def gather(calls: list[Coroutine[Any, Any, Any]]) -> list[Any]:
     async def run() -> list[Any]:
         return await asyncio.gather(*calls)
@@ -111,7 +168,12 @@ def sampling(options: argparse.Namespace) -> None:
     def theirs() -> int:
         return sum(map(len, generate(model, prompts, rows=512, pad=0, seed=0, max_new_tokens=256)))
 
-    compare(f"sampling {options.dtype}", ours, theirs, options)
+    compare(f"sampling {options.dtype}, beside generate", ours, theirs, options)
+    if options.vllm:
+        llm = {"model": str(bundled.PATH), "dtype": options.dtype, "max_num_seqs": 512, "max_model_len": 512}
+        peer = Peer(options.vllm, prompts[::32], llm=llm, n=32, temperature=1.0, max_tokens=256)
+        compare(f"sampling {options.dtype}, beside vLLM", ours, peer, options)
+        peer.close()
 
 
 def large(options: argparse.Namespace) -> None:
@@ -138,7 +200,14 @@ def large(options: argparse.Namespace) -> None:
         rows = [prompt for prompt in prompts for _ in range(16)]
         return sum(map(len, generate(model, rows, rows=256, pad=0, seed=0, max_new_tokens=new, min_new_tokens=new)))
 
-    compare(f"large {options.dtype}", ours, theirs, options)
+    compare(f"large {options.dtype}, beside generate", ours, theirs, options)
+    if options.vllm:
+        with tempfile.TemporaryDirectory() as path:
+            model.save_pretrained(path)
+            llm = {"model": path, "dtype": options.dtype, "max_num_seqs": 256, "max_model_len": 512}
+            peer = Peer(options.vllm, prompts, llm=llm, n=16, temperature=1.0, max_tokens=new, ignore_eos=True)
+        compare(f"large {options.dtype}, beside vLLM", ours, peer, options)
+        peer.close()
 
 
 def rollouts(options: argparse.Namespace) -> None:
@@ -246,8 +315,9 @@ CASES = {case.__name__: case for case in (sampling, large, rollouts, scoring, gr
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cases", nargs="*", metavar="case", help=", ".join(CASES))
-    parser.add_argument("--dtype", choices=["bfloat16", "float32"], default="bfloat16")
+    parser.add_argument("--dtype", choices=["bfloat16", "float32"], default="float32")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--vllm", metavar="PYTHON")
     parser.add_argument("--clock", choices=["wall", "cpu"], default="wall")
     parser.add_argument("--small", action="store_true")
     options = parser.parse_args()

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import pytest
 
 from stepmark.errors import BackendError
-from stepmark.records import Job, Run, complete
-from stepmark.types import StepLabels
+from stepmark.records import Job, Run, complete, pace
+from stepmark.types import Cost, StepLabels
 
 
 @dataclass(frozen=True)
@@ -79,3 +79,9 @@ def test_an_error_ends_the_stage_and_keeps_what_is_on_record(tmp_path):
     assert len(again.complete(tmp_path / "run", [f"p{i}" for i in range(10)])) == 20
     assert "p0" not in again.calls
     assert "p5" in again.calls
+
+
+def test_the_pace_is_of_solutions_new_tokens_and_what_the_cache_gave():
+    spent = Cost(prompt=100, cached=300, generated=5000, requests=1)
+    assert pace(10, spent, 4.0) == "2.5 solutions/s, 1,250 tokens/s, 75% cached"
+    assert pace(1, Cost(), 0.0).endswith("0 tokens/s")

@@ -22,6 +22,7 @@ from stepmark.labels import Rollout, RolloutLabels, distinct, hard, label, soft
 from stepmark.policies import bundled
 from stepmark.policies.base import Policy
 from stepmark.policies.draw import draw
+from stepmark.precision import bfloat16_is_fast, device
 from stepmark.problems import quantities
 from stepmark.records import Run
 from stepmark.rewards.aggregate import Aggregation
@@ -136,7 +137,7 @@ async def loop(out: Path, settings: Settings, say: Callable[[str], None]) -> Res
         drops: dict[Kind, list[Drop]] = {}
         for kind in KINDS:
             with _timed(f"scoring by the {kind.upper()}", seconds):
-                reward = LocalReward.load(out / kind, dtype="bfloat16")
+                reward = LocalReward.load(out / kind, dtype="auto")
                 scores[kind] = await judge(run, fresh, reward, name=f"scores-{kind}")
                 drops[kind] = await _drops(reward, fresh)
                 reward.close()
@@ -186,7 +187,7 @@ def _train(kind: Kind, labelled: Sequence[Labelled], out: Path, settings: Settin
         label_source=settings.labels if kind == "prm" else "grader",
         epochs=settings.epochs,
         learning_rate=settings.learning_rate,
-        bf16=True,
+        bf16=bfloat16_is_fast(device()),
         seed=settings.seed,
     )
     return train(kind, examples, bundled.PATH, out, how)

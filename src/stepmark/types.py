@@ -80,6 +80,8 @@ class Sampling:
     stop: Literal["end", "step"] = "end"
     """draw whole solutions, or one step"""
     seed: int = 0
+    first: int = 0
+    """index of the first sample: a request for samples 4 to 7 gives what they are in a request for 0 to 7"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +90,10 @@ class Completion:
 
     steps: tuple[str, ...]
     token_ids: tuple[int, ...]
+    """() where the backend does not tell them"""
     logprobs: tuple[float, ...]
-    """natural log-probability of each token under the sampling distribution's model at temperature 1"""
+    """natural log-probability of each token under the sampling distribution's model at temperature 1; () where the
+    backend does not tell them"""
     finish: Finish
     cost: Cost
 

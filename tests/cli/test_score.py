@@ -6,9 +6,10 @@ import pytest
 from transformers import Qwen2Config, Qwen2ForTokenClassification
 
 from stepmark.cli.main import main
-from stepmark.formats.candidates import read_candidates, read_step_scores
+from stepmark.formats.candidates import read_candidates
+from stepmark.records import read
 from stepmark.rewards.families import load
-from stepmark.types import Prefix
+from stepmark.types import Prefix, SolutionScores
 from tests.rewards.families.published import publish, tiny
 from tests.rewards.families.tokenizers import qwen
 
@@ -35,17 +36,18 @@ def files(tmp_path: Path) -> Path:
 
 
 def test_a_pool_is_scored_as_the_model_that_was_named(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """And the file is one that `evaluate pool` reads, with as many scores as steps."""
+    """With as many scores as steps, each candidate's its own."""
     words = ["score", "--reward", str(files / "prm"), "--candidates", str(files / "pool.jsonl")]
     assert main([*words, "--out", str(files / "out"), "--family", "trl", "--separator", "\\n\\n"]) == 0
     said = capsys.readouterr().out
     assert "read, as told, as trl" in said
-    assert "6 candidates" in said
+    assert "6 solutions scored" in said
     pool = read_candidates(files / "pool.jsonl")
-    found = read_step_scores(files / "out" / "step_scores.jsonl", pool)
+    found = {(one.problem_id, one.index): one.scores for one in read(files / "out" / "scores.jsonl", SolutionScores)}
+    assert [len(found[f"p{n}", i]) for n in range(3) for i in range(2)] == [2, 1] * 3
     reward = load(files / "prm", "trl", separator="\n\n").reward
     expected = asyncio.run(reward.score(Prefix(pool[1].problem, pool[1].candidates[0].steps))).scores
-    assert found[1][0] == pytest.approx(expected, abs=1e-6)
+    assert found["p1", 0] == pytest.approx(expected, abs=1e-6)
 
 
 def test_a_family_that_is_not_told_stops_before_anything_is_written(

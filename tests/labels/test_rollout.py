@@ -1,6 +1,7 @@
 """Labels by rollouts: the estimate is what the continuations did, no more."""
 
 import asyncio
+import random
 
 import pytest
 
@@ -87,3 +88,22 @@ def test_copies_and_unfinished_solutions_are_left_out():
     cut = Solution("p", 2, ("one",), None, "length")
     other = Solution("q", 0, SOLUTION.steps, "7", "stop")
     assert distinct([SOLUTION, copy, cut, other]) == [SOLUTION, other]
+
+
+def test_stopping_at_the_first_success_changes_no_hard_estimate_and_costs_less():
+    """A hard estimate asks whether any continuation succeeds, and sample i is the same in any round."""
+    for seed in range(20):
+        policy = ScriptedPolicy(
+            lambda p, i, s: f"Answer: {7 if random.Random(f'{s} {i} {p.steps}').random() < 0.2 else 8}\n"
+        )
+        whole, saved = (label(policy, rollouts=8, until_success=flag, seed=seed) for flag in (False, True))
+        assert hard(saved).ratings == hard(whole).ratings
+        assert all(
+            all_of_them.startswith(some) for some, all_of_them in zip(saved.outcomes_S, whole.outcomes_S, strict=True)
+        )
+        assert saved.cost.generated <= whole.cost.generated
+
+
+def test_what_stopped_at_a_success_gives_no_soft_estimate():
+    with pytest.raises(InputError, match="fewer than 8 continuations"):
+        soft(label(rollouts=8, until_success=True))

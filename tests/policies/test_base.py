@@ -68,3 +68,11 @@ def test_script_sees_index_and_seed_and_calls_are_recorded():
 def test_a_request_that_cannot_be_served_is_refused(n, sampling):
     with pytest.raises(InputError):
         draw(ScriptedPolicy.replies(["a"]), n, sampling)
+
+
+def test_samples_can_be_drawn_from_any_index_on():
+    policy = ScriptedPolicy.replies(["a\n", "b\n", "c\n"])
+    whole = asyncio.run(policy.sample(PREFIX, 3, Sampling()))
+    late = asyncio.run(policy.sample(PREFIX, 2, Sampling(first=1)))
+    assert [one.steps for one in late] == [one.steps for one in whole[1:]]
+    assert late[0].cost.requests == 1

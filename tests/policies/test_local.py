@@ -64,6 +64,15 @@ def test_steps_that_came_as_text_are_encoded_one_by_one(policy, ids):
     assert policy.encode(Prefix(PROBLEM, ("ab", "c"), ids)) == [*prompt, *(ALPHABET.index(c) for c in "ab\nc\n")]
 
 
+def test_samples_can_be_drawn_from_any_index_on(policy):
+    """Sample i depends on (seed, i) alone; in float32 its company changes nothing."""
+    late = draw(policy, 4, Sampling(seed=3, max_tokens=12, first=4))
+    assert [one.token_ids for one in late] == [
+        one.token_ids for one in draw(policy, 8, Sampling(seed=3, max_tokens=12))[4:]
+    ]
+    assert sum(one.cost.requests for one in late) == 1
+
+
 def test_a_solution_drawn_step_by_step_is_the_solution_drawn_at_once(policy):
     """Randomness is a function of (seed, index, position): where the drawing pauses changes nothing."""
     at_once = draw(policy, 4, Sampling(seed=5, max_tokens=60))

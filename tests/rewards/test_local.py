@@ -13,7 +13,7 @@ from stepmark.rewards.examples import Encoder, Layout
 from stepmark.rewards.local import LocalReward
 from stepmark.rewards.model import HEAD_FILE, Spec, build, load, load_lm, save
 from stepmark.rewards.settings import Head
-from stepmark.types import Prefix, StepScores
+from stepmark.types import Cost, Prefix, StepScores
 from tests.rewards.toy import problem, separable
 
 STEPS = ("good 1", "so 2 3", "bad 4", "good")
@@ -69,13 +69,11 @@ def test_a_score_is_what_the_model_says_at_the_marker(saved: Path, head: Head) -
 
 
 def test_scores_do_not_depend_on_the_company(saved: Path) -> None:
-    """Padding stands on the right, where a causal model does not look: one by one and all together agree to 1e-5."""
+    """A causal model reads a solution and nothing else: one by one and all together agree to 1e-5."""
     alone = [score(saved, prefix)[0] for prefix in PREFIXES]
-    for batch_tokens in (1, 100, 100_000):
-        together = score(saved, *PREFIXES, batch_tokens=batch_tokens)
-        for a, b in zip(alone, together, strict=True):
-            assert b.scores == pytest.approx(a.scores, abs=1e-5)
-            assert a.cost == b.cost
+    for a, b in zip(alone, score(saved, *PREFIXES), strict=True):
+        assert b.scores == pytest.approx(a.scores, abs=1e-5)
+        assert a.cost.scored == b.cost.scored + b.cost.cached
     assert len({scored.scores for scored in alone}) > len(PREFIXES) / 2  # answers went to those who asked
 
 
@@ -91,8 +89,29 @@ def test_a_trailing_separator_changes_nothing(saved: Path) -> None:
     plain, trailing = score(
         saved, Prefix(problem(), text.split(solution)), Prefix(problem(), text.split(solution + "\n\n"))
     )
-    assert plain == trailing
+    assert plain.scores == trailing.scores
     assert len(plain.scores) == len(STEPS)
+
+
+def test_a_grown_solution_costs_its_new_step_and_scores_as_if_read_anew(
+    saved: Path, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    """Incremental equals full: what is known is neither computed nor changed."""
+    encoder = Encoder(tokenizer, Layout(100, marker="<|judge|>"))
+    lengths = [0, *(len(encoder.encode(problem(), STEPS[:n]).ids_T) for n in range(1, len(STEPS) + 1))]
+    (whole,) = score(saved, Prefix(problem(), STEPS))
+
+    async def grow() -> None:
+        reward = LocalReward.load(saved)
+        for count in range(1, len(STEPS) + 1):
+            part = await reward.score(Prefix(problem(), STEPS[:count]))
+            assert part.scores == pytest.approx(whole.scores[:count], abs=1e-5)
+            assert (part.cost.scored, part.cost.cached) == (lengths[count] - lengths[count - 1], lengths[count - 1])
+        again = await reward.score(Prefix(problem(), STEPS))
+        assert again.cost == Cost(cached=lengths[-1])
+        assert again.scores == part.scores
+
+    asyncio.run(grow())
 
 
 def test_a_longer_solution_keeps_the_scores_of_its_first_steps(saved: Path) -> None:
@@ -104,10 +123,10 @@ def test_a_longer_solution_keeps_the_scores_of_its_first_steps(saved: Path) -> N
 
 
 def test_the_cost_is_the_tokens_of_the_solution(saved: Path, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Without the padding, which is a matter of company."""
+    """Computed or known, without padding."""
     encoder = Encoder(tokenizer, Layout(100, marker="<|judge|>"))
     for prefix, scored in zip(PREFIXES, score(saved, *PREFIXES), strict=True):
-        assert scored.cost.scored == len(encoder.encode(prefix.problem, prefix.steps).ids_T)
+        assert scored.cost.scored + scored.cost.cached == len(encoder.encode(prefix.problem, prefix.steps).ids_T)
         assert scored.cost.requests == 1
 
 
@@ -154,31 +173,28 @@ def test_a_prefix_that_cannot_be_scored_fails_alone(
 
     before, failed, after = asyncio.run(together())
     assert isinstance(failed, error)
-    assert before == after
+    assert before.scores == after.scores
     assert isinstance(before, StepScores)
 
 
-def test_a_failure_reaches_everybody_who_waits_and_the_next_request_is_served(saved: Path) -> None:
+def test_a_failure_reaches_everybody_who_waits(saved: Path) -> None:
     async def together() -> None:
         net, tokenizer, spec = load(saved)
         reward = LocalReward(net, Encoder(tokenizer, spec.layout), spec)
-        judge, net.judge = net.judge, None
+        reward.engine.decoder.forward = None
         failed = await asyncio.gather(*(reward.score(prefix) for prefix in PREFIXES), return_exceptions=True)
         assert all(isinstance(error, BackendError) for error in failed)
-        net.judge = judge
-        assert len((await reward.score(PREFIXES[0])).scores) == len(PREFIXES[0].steps)
 
     asyncio.run(together())
 
 
 def test_closing_answers_those_who_wait(saved: Path) -> None:
     async def together() -> None:
-        reward = LocalReward.load(saved, batch_tokens=1)
+        reward = LocalReward.load(saved)
         requests = [asyncio.create_task(reward.score(prefix)) for prefix in PREFIXES]
-        await requests[0]
+        await asyncio.sleep(0)
         reward.close()
         answers = await asyncio.gather(*requests, return_exceptions=True)
-        assert any(isinstance(answer, BackendError) for answer in answers)
         assert all(isinstance(answer, StepScores | BackendError) for answer in answers)
         with pytest.raises(BackendError, match="closed"):
             await reward.score(PREFIXES[0])
@@ -188,7 +204,7 @@ def test_closing_answers_those_who_wait(saved: Path) -> None:
 
 def test_a_cancelled_request_does_not_disturb_the_others(saved: Path) -> None:
     async def together() -> None:
-        reward = LocalReward.load(saved, batch_tokens=1)
+        reward = LocalReward.load(saved)
         requests = [asyncio.create_task(reward.score(prefix)) for prefix in PREFIXES]
         await asyncio.sleep(0)
         requests[3].cancel()
@@ -200,7 +216,7 @@ def test_a_cancelled_request_does_not_disturb_the_others(saved: Path) -> None:
 
 def test_one_model_serves_one_event_loop_after_another(saved: Path) -> None:
     """Also when the first loop was left in the middle of the work."""
-    reward = LocalReward.load(saved, batch_tokens=1)
+    reward = LocalReward.load(saved)
 
     async def leave() -> None:
         for prefix in PREFIXES:

@@ -56,12 +56,12 @@ def test_the_position_that_is_trained_is_the_position_that_is_scored(
         trained.append(int(reached.max()))
     hook.remove()
 
-    before = net.judge([encoded])[0]
+    before = net.score(net.read([encoded])[0]).tolist()
     scored = [0, 0, 0]
     for position in range(len(encoded.ids_T)):
         changed = list(encoded.ids_T)
         changed[position] = 4
-        after = net.judge([dataclasses.replace(encoded, ids_T=tuple(changed))])[0]
+        after = net.score(net.read([dataclasses.replace(encoded, ids_T=tuple(changed))])[0]).tolist()
         for step in range(3):
             if after[step] != before[step]:
                 scored[step] = position

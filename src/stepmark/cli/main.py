@@ -16,8 +16,9 @@ from stepmark.errors import BackendError, InputError
 
 VERBS = {
     "demo": "the whole loop on the bundled model, from problems to a report, in minutes",
+    "sample": "solutions of problems, from a model in this process or behind a server",
     "train": "an outcome or process reward model from recorded solutions",
-    "score": "the steps of a pool of candidates, with any reward model",
+    "score": "the steps of recorded solutions, by a reward model",
     "grade": "answers against gold answers",
     "evaluate": "what a selection method gains on a pool of candidates",
 }

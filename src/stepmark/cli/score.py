@@ -1,71 +1,123 @@
-"""`stepmark score`: step scores of a pool of candidates."""
+"""`stepmark score`: the steps of recorded solutions, scored by a reward model."""
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from stepmark.errors import InputError
+
+if TYPE_CHECKING:
+    from stepmark.rewards.judge import Pool
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the run's records depend on; its manifest holds it, and a run resumes with the same alone."""
+
+    reward: Path
+    candidates: Path
+    name: str
+    dtype: str
+    family: str | None
+    separator: str | None
 
 
 @dataclass(frozen=True)
 class Score:
-    """Scores every step of a pool of candidates with a reward model: one that stepmark trained, or a published one.
+    """Scores every step of recorded solutions with a reward model and records the scores in a run.
 
-    The family of a published model is recognised from its files where they tell it, and stated; name it where they do
-    not. The step scores are written for `stepmark evaluate pool --scores`. Run again after an interruption, it goes on.
+    The candidates are a run of `stepmark sample`, or a candidate pool (JSON lines, plain or .gz, one problem a line).
+    In scores.jsonl the run has a line for each solution, with a score per step and its cost. A solution that was cut
+    has none: nothing may choose it. A pool does not say how sampling ended, so all of it is scored. Interrupted or
+    killed, run the same command again: what is on record is not scored again.
+
+    stepmark score --reward prm --candidates runs/a --out runs/a-scores
+
+    stepmark score --reward prm --candidates candidates.jsonl.gz --out runs/pool-scores
+
+    The kind of a published model is recognised from its files where they tell it, and stated; else name it.
+
+    stepmark score --reward math-shepherd-mistral-7b-prm --family math-shepherd --candidates runs/a --out runs/b-scores
     """
 
     reward: Path
-    """directory of the reward model"""
+    """directory of the reward model: one that `stepmark train` wrote, or a published one"""
     candidates: Path
-    """candidate pool: JSON lines, plain or .gz, one problem a line"""
+    """a run's directory, or a candidate pool"""
     out: Path
-    """the run's directory, in which step_scores.jsonl is written"""
-    family: str | None = None
-    """how a published model is read, such as math-shepherd, rlhflow, skywork-o1, qwen-math-prm, trl"""
-    separator: str | None = None
-    r"""the separator of a model of TRL's PRMTrainer (trl, pure), as it was trained; \n stands for a line end"""
+    """the directory of the run that holds the scores"""
+    name: str = "solutions"
+    """which record file of a candidates' run"""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """bfloat16 is faster where the machine has it"""
+    """bfloat16 is about twice as fast, and scores differ by some .001"""
+
+    family: str | None = None
+    """how a published model is read: math-shepherd, rlhflow, skywork-o1, qwen-math-prm, er-prm, pqm, llemma, trl"""
+    separator: str | None = None
+    r"""of the steps, for models that were trained with different ones (trl, pure); \n stands for a line end"""
 
     def run(self) -> int:
         import asyncio
+        import time
 
-        from stepmark.formats.candidates import read_candidates
-        from stepmark.records import Run, replacing
+        from stepmark.records import Run, pace
         from stepmark.rewards.families import load
         from stepmark.rewards.judge import judge
-        from stepmark.types import Solution
+        from stepmark.types import Cost, SolutionScores
 
-        pool = read_candidates(self.candidates)
+        pool = self._pool()
         separator = None if self.separator is None else self.separator.replace("\\n", "\n")
         loaded = load(self.reward, self.family, separator=separator, dtype=self.dtype)
         print(loaded.told)
-        solutions = [
-            (
-                one.problem,
-                [
-                    Solution(one.problem.id, index, candidate.steps, candidate.answer, "stop")
-                    for index, candidate in enumerate(one.candidates)
-                ],
-            )
-            for one in pool
-        ]
-        empty = sum(not one.steps for _, candidates in solutions for one in candidates)
-        if empty:
-            raise InputError(f"{empty} candidates have no steps", path=self.candidates, remedy="leave them out")
-        with Run.open(self.out, self) as run:
-            scores = asyncio.run(judge(run, solutions, loaded.reward))
-        found = [one for row in scores for one in row if one is not None]
-        with replacing(self.out / "step_scores.jsonl") as file:
-            for one in found:
-                file.write(_line(one.problem_id, one.index, one.scores))
-        tokens = sum(one.cost.scored for one in found)
-        print(f"{len(found):,} candidates, {tokens:,} tokens scored: {self.out / 'step_scores.jsonl'}")
+
+        async def work(run: Run) -> tuple[list[SolutionScores | None], float]:
+            reward = loaded.reward
+            try:
+                began = time.monotonic()
+                scores = await judge(run, pool, reward)
+                return [one for row in scores for one in row], time.monotonic() - began
+            finally:
+                reward.close()
+
+        settings = Settings(
+            self.reward.resolve(), self.candidates.resolve(), self.name, self.dtype, self.family, separator
+        )
+        with Run.open(self.out, settings) as run:
+            before = {(one.problem_id, one.index) for one in run.read("scores", SolutionScores)}
+            scores, seconds = asyncio.run(work(run))
+        found = [one for one in scores if one is not None]
+        print(f"{self.out}: {len(found):,} solutions scored, {len(scores) - len(found):,} cut or empty and left out")
+        if new := [one for one in found if (one.problem_id, one.index) not in before]:
+            print(f"scored now: {len(new):,}; {pace(len(new), Cost.total(one.cost for one in new), seconds)}")
         return 0
 
+    def _pool(self) -> "Pool":
+        """The problems with their solutions. Raises InputError where there are none, or a problem is missing."""
+        from stepmark import problems
+        from stepmark.formats.candidates import read_candidates
+        from stepmark.records import read, read_manifest
+        from stepmark.types import Solution
 
-def _line(problem_id: str, index: int, scores: tuple[float, ...]) -> bytes:
-    import msgspec
-
-    return msgspec.json.encode({"problem_id": problem_id, "candidate_index": index, "step_scores": scores}) + b"\n"
+        if not self.candidates.is_dir():
+            return [
+                (
+                    one.problem,
+                    [Solution(one.problem.id, i, c.steps, c.answer, "stop") for i, c in enumerate(one.candidates)],
+                )
+                for one in read_candidates(self.candidates)
+            ]
+        ending = ".jsonl.gz" if read_manifest(self.candidates).compressed else ".jsonl"
+        chosen = {problem.id: problem for problem in problems.read(self.candidates / f"problems{ending}")}
+        solutions: dict[str, list[Solution]] = {}
+        for number, one in enumerate(read(self.candidates / f"{self.name}{ending}", Solution), 1):
+            if one.problem_id not in chosen:
+                raise InputError(
+                    f"a solution of problem {one.problem_id!r}, which the run does not have",
+                    path=self.candidates / f"{self.name}{ending}",
+                    line=number,
+                    remedy="restore the run's problems",
+                )
+            solutions.setdefault(one.problem_id, []).append(one)
+        if not solutions:
+            raise InputError("the run holds no solutions", path=self.candidates, remedy="run stepmark sample first")
+        return [(chosen[name], sorted(them, key=lambda one: one.index)) for name, them in solutions.items()]

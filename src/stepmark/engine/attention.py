@@ -1,6 +1,7 @@
 """Attention of a prefill and of one decoding step over the cache; both are an `Attend` of the decoder."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,9 @@ from torch import Tensor
 from stepmark.engine.cache import BLOCK, Blocks, Ints, Pool, Trunks
 from stepmark.engine.decoder import Decoder
 from stepmark.engine.tree import Places
+
+HIDDEN = -1e30
+"""the score of a key that a query does not see"""
 
 
 class PrefillAttention:
@@ -70,10 +74,10 @@ class PrefillAttention:
 class StepAttention:
     """One new token for each row: over the trunk that it shares with other rows, and over its own blocks.
 
-    All blocks are one batch of matrix products, and all trunks another, in which the rows of a trunk read it together.
-    The heads of a row share a product too: their queries are laid on the diagonal of a [heads, kv heads * D] matrix,
-    whose zeros pick each head's part of the token-major keys. That wastes arithmetic, which is cheap, to save many
-    tiny products, which are not.
+    For each kv head all blocks are one batch of matrix products, and all trunks another, in which the rows of a trunk
+    read it together: cell (trunk, kv head, rank) holds the queries of the rank-th row of the trunk. A softmax is put
+    together from its parts, one of each block and one of the trunk, each relative to its own largest score (Dao et al.
+    2022, arXiv 2205.14135, section 3.1), so that rows of any lengths cost what they hold.
     """
 
     def __init__(
@@ -81,77 +85,95 @@ class StepAttention:
     ) -> None:
         """`own_N` is the number of the new token among the row's own; `trunk_N` is -1 for rows without a trunk."""
         self.decoder, self.blocks, self.trunks = decoder, blocks, trunks
-        device = decoder.device
-        rows = np.arange(len(own_N))
-        self.rows, self.levels = len(own_N), int(own_N.max()) // BLOCK + 1
+        self.rows = np.arange(len(own_N))
+        self.position_N, self.trunk_N = position_N, trunk_N
         self.shared = trunks.length if trunks.count else 0
+        self.new = blocks.places(self.rows, own_N)
         owner, level = blocks.owner[: blocks.count], blocks.level[: blocks.count]
-        self.owner = torch.from_numpy(owner).to(device)
-        self.slot = torch.from_numpy(owner * self.levels + level).to(device)
-        self.new = blocks.places(rows, own_N)
-        length_N = np.where(trunk_N >= 0, trunks.lengths[trunk_N], 0)[:, None]
-        in_trunk, in_own = np.arange(self.shared), np.arange(self.levels * BLOCK)
-        seen = np.concatenate([in_trunk < length_N, in_own <= own_N[:, None]], axis=1)
-        key = np.concatenate([np.broadcast_to(in_trunk, (self.rows, self.shared)), length_N + in_own], axis=1)
-        self.masks: dict[int | None, Tensor] = {}
-        for window in set(decoder.windows):
-            hidden = ~seen if window is None else ~seen | (key <= position_N[:, None] - window)
-            mask = torch.zeros(hidden.shape, dtype=decoder.dtype, device=device)
-            self.masks[window] = mask.masked_fill_(torch.from_numpy(hidden).to(device), -torch.inf).unsqueeze(1)
-        self.scale = decoder.head_dim**-0.5
+        self.owner = self._tensor(owner)
+        column = level[:, None] * BLOCK + np.arange(BLOCK)
+        self.masks = {w: self._mask(self._seen(owner, column, own_N, w)[:, None]) for w in set(decoder.windows)}
+        self._lay_parts(owner, own_N)
         if self.shared:
-            self._lay_grid(trunk_N)
+            self._lay_grid()
 
-    def _lay_grid(self, trunk_N: Ints) -> None:
-        """Cells [trunks, width] for the rows of each trunk; a cell without a row repeats row 0 and is never read."""
-        device = self.decoder.device
-        rows = np.flatnonzero(trunk_N >= 0)
-        rows = rows[np.argsort(trunk_N[rows], kind="stable")]
-        trunk = trunk_N[rows]
+    def _tensor(self, array: npt.NDArray[Any]) -> Tensor:
+        return torch.from_numpy(array).to(self.decoder.device)
+
+    def _mask(self, seen: npt.NDArray[np.bool_]) -> Tensor:
+        """What is added to scores, repeated for each kv head. Not infinite: a part may see nothing at all."""
+        hidden = self._tensor(np.repeat(~seen, self.decoder.kv_heads, axis=0))
+        return torch.zeros(hidden.shape, dtype=self.decoder.dtype, device=hidden.device).masked_fill_(hidden, HIDDEN)
+
+    def _seen(self, owner: Ints, column: Ints, own_N: Ints, window: int | None) -> npt.NDArray[np.bool_]:
+        """Which of their own tokens the owners see."""
+        seen: npt.NDArray[np.bool_] = column <= own_N[owner, None]
+        return seen if window is None else seen & (column > own_N[owner, None] - window)
+
+    def _lay_parts(self, owner: Ints, own_N: Ints) -> None:
+        """Parts are the blocks, then with trunks one of each row. `bags` lists the parts row by row, `largest` as many
+        for each row, some of them twice."""
+        parts = [self.blocks.table[self.rows, : int(own_N.max()) // BLOCK + 1]]
+        held = [np.arange(parts[0].shape[1]) <= own_N[:, None] // BLOCK]
+        if self.shared:
+            parts.append(len(owner) + self.rows[:, None])
+            held.append(np.ones((len(self.rows), 1), bool))
+        part, real = np.concatenate(parts, axis=1), np.concatenate(held, axis=1)
+        self.bags = self._tensor(part[real])
+        self.offsets = self._tensor(np.cumsum(real.sum(axis=1)) - real.sum(axis=1))
+        self.largest = self._tensor(np.where(real, part, part[:, :1]).reshape(-1))
+        self.part_owner = torch.cat([self.owner, self._tensor(self.rows)]) if self.shared else self.owner
+
+    def _lay_grid(self) -> None:
+        """The row of each cell and the cell of each row, by kv head; a cell without a row repeats row 0 and is never
+        read."""
+        heads, group = np.arange(self.decoder.kv_heads), self.decoder.heads // self.decoder.kv_heads
+        rows = np.flatnonzero(self.trunk_N >= 0)
+        rows = rows[np.argsort(self.trunk_N[rows], kind="stable")]
+        trunk = self.trunk_N[rows]
         rank = np.arange(len(rows)) - np.searchsorted(trunk, trunk)
         width = int(rank.max()) + 1
-        grid, cell = np.zeros(self.trunks.count * width, np.int64), np.zeros(self.rows, np.int64)
-        cell[rows] = trunk * width + rank
-        grid[cell[rows]] = rows
-        self.grid, self.cell = torch.from_numpy(grid).to(device), torch.from_numpy(cell).to(device)
-        self.has_trunk = torch.from_numpy(trunk_N >= 0).to(device, self.decoder.dtype).unsqueeze(1)
+        grid = np.zeros((self.trunks.count, len(heads), width), np.int64)
+        cell = np.zeros((len(self.rows), len(heads)), np.int64)
+        cell[rows] = (trunk[:, None] * len(heads) + heads) * width + rank[:, None]
+        grid.reshape(-1)[cell[rows]] = rows[:, None] * len(heads) + heads
+        self.grid, self.cell = self._tensor(grid.reshape(-1)), self._tensor(cell.reshape(-1))
+        self.without = self._tensor(self.trunk_N < 0)[:, None, None]
+        token = np.arange(self.shared)
+        seen = (token < self.trunks.lengths[: self.trunks.count, None])[:, None]
+        position = self.position_N[grid[:, 0] // len(heads), None]
+        self.trunk_masks = {
+            window: self._mask(seen if window is None else np.repeat(seen & (token > position - window), group, axis=1))
+            for window in set(self.decoder.windows)
+        }
 
     def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        heads, shared, blocks = self.decoder.heads, self.shared, self.blocks
-        keys, values = blocks.kv[layer, :, : blocks.count]
-        keys.flatten(0, 1).index_copy_(0, self.new, k.flatten(1))
-        values.flatten(0, 1).index_copy_(0, self.new, v.flatten(1))
-        spread = self._spread(q)
-        scores = q.new_empty(self.rows, heads, shared + self.levels * BLOCK)
-        own = torch.bmm(keys, spread.index_select(0, self.owner).transpose(1, 2)).transpose(1, 2)
-        own = q.new_zeros(self.rows * self.levels, heads, BLOCK).index_copy_(0, self.slot, own)
-        own = own.view(self.rows, self.levels, heads, BLOCK).transpose(1, 2)
-        scores[..., shared:].view(self.rows, heads, self.levels, BLOCK).copy_(own)
-        if shared:
-            trunk_keys, trunk_values = self.trunks.kv[layer]
-            cells = spread.index_select(0, self.grid).view(self.trunks.count, -1, keys.shape[-1])
-            together = torch.bmm(trunk_keys, cells.transpose(1, 2)).view(self.trunks.count, shared, -1, heads)
-            scores[..., :shared] = together.permute(0, 2, 3, 1).flatten(0, 1).index_select(0, self.cell)
-        mask = self.masks[self.decoder.windows[layer]]
-        weights = torch.softmax(torch.add(mask, scores, alpha=self.scale), dim=-1)
-        own = weights[..., shared:].view(self.rows, heads, self.levels, BLOCK).transpose(1, 2).flatten(0, 1)
-        out = self._gather(torch.bmm(own.index_select(0, self.slot), values))
-        out = torch.zeros_like(q).flatten(1).index_add_(0, self.owner, out)
-        if shared:
-            cells = weights[..., :shared].index_select(0, self.grid).view(self.trunks.count, -1, shared)
-            together = self._gather(torch.bmm(cells, trunk_values).view(len(self.grid), heads, -1))
-            out = torch.addcmul(out, together.index_select(0, self.cell), self.has_trunk)
-        return out
+        rows, heads, size = q.shape
+        window = self.decoder.windows[layer]
+        keys, values = self.blocks.kv[layer, :, : self.blocks.count].flatten(1, 2)
+        keys.flatten(0, 1).index_copy_(0, self.new, k.reshape(-1, size))
+        values.flatten(0, 1).index_copy_(0, self.new, v.reshape(-1, size))
+        queries = q.index_select(0, self.owner).view(len(keys), -1, size)
+        parts = [x.view(-1, heads, x.shape[-1]) for x in _part(queries, keys, values, self.masks[window], size**-0.5)]
+        if self.shared:
+            keys, values = self.trunks.kv[layer].flatten(1, 2)
+            queries = q.reshape(len(self.cell), -1).index_select(0, self.grid).view(len(keys), -1, size)
+            found = _part(queries, keys, values, self.trunk_masks[window], size**-0.5)
+            common = [x.view(len(self.grid), -1).index_select(0, self.cell).view(rows, heads, -1) for x in found]
+            common[1].masked_fill_(self.without, HIDDEN)
+            parts = [torch.cat(pair) for pair in zip(parts, common, strict=True)]
+        value, best, mass = parts
+        largest = best.index_select(0, self.largest).view(rows, -1, heads, 1).amax(1)
+        weight = mass.mul_((best - largest.index_select(0, self.part_owner)).exp_())
+        sums = torch.cat([value * weight, weight], dim=-1)
+        total = F.embedding_bag(self.bags, sums.flatten(1), self.offsets, mode="sum").view(rows, heads, -1)
+        return (total[..., :size] / total[..., size:]).to(q.dtype).flatten(1)
 
-    def _spread(self, q: Tensor) -> Tensor:
-        """[N, heads, D] -> [N, heads, kv heads * D], zero outside each head's own part."""
-        kv_heads, dim = self.decoder.kv_heads, q.shape[2]
-        spread = q.new_zeros(len(q), kv_heads, q.shape[1] // kv_heads, kv_heads, dim)
-        spread.diagonal(dim1=1, dim2=3).copy_(q.view(len(q), kv_heads, -1, dim).permute(0, 2, 3, 1))
-        return spread.view(len(q), q.shape[1], -1)
 
-    def _gather(self, out: Tensor) -> Tensor:
-        """[N, heads, kv heads * D] -> [N, heads * D], each head's own part."""
-        kv_heads = self.decoder.kv_heads
-        parts = out.view(len(out), kv_heads, -1, kv_heads, self.decoder.head_dim).diagonal(dim1=1, dim2=3)
-        return parts.permute(0, 3, 1, 2).flatten(1)
+def _part(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor, scale: float) -> tuple[Tensor, Tensor, Tensor]:
+    """A softmax over these keys alone: its values [..., D], the largest score [..., 1], and [..., 1] the sum of all
+    exp(score - largest), which is one over the largest weight."""
+    scores = torch.baddbmm(mask, queries, keys.transpose(1, 2), alpha=scale)
+    weights = torch.softmax(scores, dim=-1, dtype=torch.float32)
+    best, mass = scores.amax(-1, keepdim=True).float(), weights.amax(-1, keepdim=True).reciprocal_()
+    return torch.bmm(weights.to(values.dtype), values), best, mass

@@ -1,10 +1,12 @@
 """The tensors that hold keys and values: a pool for the prefix tree, blocks and trunks for the running samples.
 
-Axes: layer, 2 (keys, values), then places, blocks or trunks. Padding is masked, so its values must be finite: all
-tensors start as zeros, which on a CPU take no memory before they are written.
+Axes: layer, 2 (keys, values), then places, blocks or trunks; width is kv heads * D. Blocks and trunks keep each head's
+tokens together, as attention multiplies them. Padding is masked, so its values must be finite: all tensors start as
+zeros, which on a CPU take no memory before they are written.
 """
 
 import math
+import mmap
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +18,7 @@ from stepmark.engine.tree import Places
 
 Ints = npt.NDArray[np.int64]
 
-BLOCK = 32
+BLOCK = 16
 """tokens of a block; the lengths of trunks are multiples of it too"""
 
 
@@ -25,18 +27,20 @@ def blocks_of(tokens: int) -> int:
 
 
 def _zeros(decoder: Decoder, *shape: int) -> Tensor:
-    shape = (len(decoder.layers), 2, *shape, decoder.kv_heads * decoder.head_dim)
+    shape = (len(decoder.layers), 2, *shape)
     if decoder.device.type != "cpu" or not math.prod(shape):
         return torch.zeros(shape, dtype=decoder.dtype, device=decoder.device)
-    memory = np.zeros(math.prod(shape) * decoder.embedding.element_size(), np.uint8)
-    return torch.from_numpy(memory).view(decoder.dtype).view(shape)
+    memory = mmap.mmap(-1, math.prod(shape) * decoder.embedding.element_size(), mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if hasattr(mmap, "MADV_HUGEPAGE"):  # writing to fresh small pages would cost more than the attention itself
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    return torch.frombuffer(memory, dtype=decoder.dtype).view(shape)
 
 
 class Pool:
     """Keys and values of single tokens, by place."""
 
     def __init__(self, decoder: Decoder, capacity: int) -> None:
-        self.kv = _zeros(decoder, capacity)
+        self.kv = _zeros(decoder, capacity, decoder.kv_heads * decoder.head_dim)
 
     def read(self, places: Places) -> Tensor:
         """[layers, 2, *places, width]"""
@@ -54,7 +58,7 @@ class Blocks:
     all as one contiguous batch, whatever the rows' lengths."""
 
     def __init__(self, decoder: Decoder, rows: int, capacity: int) -> None:
-        self.kv = _zeros(decoder, capacity, BLOCK)
+        self.kv = _zeros(decoder, capacity, decoder.kv_heads, BLOCK, decoder.head_dim)
         self.capacity = capacity
         self.count = 0
         self.owner: Ints = np.zeros(capacity, np.int64)
@@ -74,20 +78,23 @@ class Blocks:
 
     def fill(self, rows: Ints, kv: Tensor) -> None:
         """Gives each of the rows, which have no blocks yet, the tokens `kv` [layers, 2, tokens, width]."""
-        need = blocks_of(kv.shape[2])
+        need, (heads, _, size) = blocks_of(kv.shape[2]), self.kv.shape[3:]
         blocks = self.add(np.repeat(rows, need), np.tile(np.arange(need), len(rows)))
         kv = torch.nn.functional.pad(kv, (0, 0, 0, need * BLOCK - kv.shape[2]))
+        kv = kv.view(*kv.shape[:2], 1, need, BLOCK, heads, size).transpose(4, 5)
         mine = self.kv[:, :, blocks[0] : blocks[-1] + 1]
-        mine.view(*kv.shape[:2], len(rows), need, BLOCK, -1).copy_(kv.view(*kv.shape[:2], 1, need, BLOCK, -1))
+        mine.view(*kv.shape[:2], len(rows), *kv.shape[3:]).copy_(kv)
 
     def places(self, rows: Ints, columns: Ints) -> Tensor:
-        """Where single tokens of rows are when blocks are read as flat tokens."""
-        flat = self.table[rows, columns // BLOCK] * BLOCK + columns % BLOCK
-        return torch.from_numpy(flat).to(self.kv.device)
+        """Where single tokens of rows are, head by head, when blocks are read as flat [blocks * heads * BLOCK]."""
+        heads = self.kv.shape[3]
+        head = self.table[rows, columns // BLOCK][:, None] * heads + np.arange(heads)
+        return torch.from_numpy((head * BLOCK + columns[:, None] % BLOCK).reshape(-1)).to(self.kv.device)
 
     def read(self, rows: Ints, columns: Ints) -> Tensor:
         """Keys and values [layers, 2, N, width] of single tokens."""
-        return self.kv.flatten(2, 3).index_select(2, self.places(rows, columns))
+        found = self.kv.flatten(2, 4).index_select(2, self.places(rows, columns))
+        return found.view(*found.shape[:2], len(rows), -1)
 
     def rename(self, gone: Ints, rows: Ints, names: Ints) -> None:
         """Frees the blocks of the rows that are `gone`; `rows` are called `names` from now on."""
@@ -112,7 +119,7 @@ class Trunks:
     """Prefixes that several rows share, padded to the longest. Trunks 0 to count-1 are in use, without gaps."""
 
     def __init__(self, decoder: Decoder, trunks: int, tokens: int) -> None:
-        self._kv = _zeros(decoder, tokens)
+        self._kv = _zeros(decoder, tokens, decoder.kv_heads, decoder.head_dim)
         self.tokens = tokens
         self.count = 0
         self.length = 0
@@ -123,12 +130,10 @@ class Trunks:
 
     @property
     def kv(self) -> Tensor:
-        """[layers, 2, trunks, tokens, width]"""
-        return self._view(self.count, self.length)
-
-    def _view(self, count: int, length: int) -> Tensor:
-        layers, two, _, width = self._kv.shape
-        return self._kv[:, :, : count * length].view(layers, two, count, length, width)
+        """[layers, 2, trunks, kv heads, tokens, D]"""
+        layers, two, _, heads, size = self._kv.shape
+        used = self._kv[:, :, : self.count * self.length]
+        return used.view(layers, two, self.count, heads, self.length, size)
 
     def fits(self, length: int) -> bool:
         """Whether one more trunk of `length` fits."""
@@ -141,15 +146,15 @@ class Trunks:
         self.lengths[trunk], self.rows[trunk] = kv.shape[2], rows
         self._pad_to(blocks_of(int(self.lengths[: trunk + 1].max())) * BLOCK)
         self.count += 1
-        self.kv[:, :, trunk, : kv.shape[2]] = kv
+        self.kv[:, :, trunk, :, : kv.shape[2]] = kv.view(*kv.shape[:3], *self._kv.shape[3:]).transpose(2, 3)
         return trunk
 
     def _pad_to(self, length: int) -> None:
         if length != self.length:
             kept = min(length, self.length)
-            old = self.kv[:, :, :, :kept].clone()
+            old = self.kv[..., :kept, :].clone()
             self.length = length
-            self.kv[:, :, :, :kept] = old
+            self.kv[..., :kept, :] = old
 
     def leave(self, trunk_N: Ints) -> Ints:
         """Rows leave their trunks; returns the new name of each trunk."""

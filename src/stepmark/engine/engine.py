@@ -19,7 +19,7 @@ from torch import Tensor
 from stepmark.engine.attention import PrefillAttention
 from stepmark.engine.cache import Ints, Pool
 from stepmark.engine.decoder import Decoder
-from stepmark.engine.rows import Rows, Stops
+from stepmark.engine.rows import STOP, Rows, Stops
 from stepmark.engine.tree import Node, Places, PrefixTree
 from stepmark.errors import BackendError, InputError
 from stepmark.types import Cost, Finish, Sampling
@@ -132,7 +132,7 @@ class Engine:
         A cancelled call frees its rows. Raises InputError when `tokens` leave no room, BackendError when the engine
         failed or was closed.
         """
-        self._check(tokens)
+        self._check_tokens(tokens)
         limit = min(sampling.max_tokens, self.decoder.context - len(tokens))
         if limit < 1:
             raise InputError(f"a prefix of {len(tokens)} tokens fills the context of {self.decoder.context}")
@@ -151,7 +151,7 @@ class Engine:
         Only the tokens from the lowest position on are computed when those before it are in the cache, so scoring the
         new step of a solution costs that step. `cost.scored` counts computed tokens, `cost.cached` the others.
         """
-        self._check(tokens)
+        self._check_tokens(tokens)
         if not positions or not all(0 <= position < len(tokens) for position in positions):
             raise InputError(f"positions {list(positions)} are not within the {len(tokens)} tokens")
         if len(tokens) > self.decoder.context:
@@ -159,6 +159,11 @@ class Engine:
         job = _Read(tuple(tokens), list(positions))
         self._submit(job)
         return await asyncio.wrap_future(job.future)
+
+    def check(self) -> None:
+        """Raises BackendError when the engine has failed or was closed."""
+        if self._broken is not None:
+            raise BackendError(str(self._broken)) from self._broken.__cause__
 
     def close(self) -> None:
         """Stops the worker; every caller that still waits gets a BackendError."""
@@ -168,7 +173,7 @@ class Engine:
         if thread is not None:
             thread.join()
 
-    def _check(self, tokens: Sequence[int]) -> None:
+    def _check_tokens(self, tokens: Sequence[int]) -> None:
         if not tokens:
             raise InputError("a request of no tokens")
         if len(tokens) > self.tree.capacity:
@@ -181,8 +186,7 @@ class Engine:
 
     def _submit(self, job: _Sample | _Read) -> None:
         with self._lock:
-            if self._broken is not None:
-                raise BackendError(str(self._broken)) from self._broken.__cause__
+            self.check()
             self._inbox.append(job)
             self._unanswered.add(job)
             job.future.add_done_callback(lambda _: self._answered(job))
@@ -341,7 +345,7 @@ class Engine:
                 if prefix is None:
                     prefix = self.pool.read(self.tree.match(job.tokens).places)
                 assert job.logits is not None
-                indices = np.arange(job.joined, job.joined + portion)
+                indices = job.sampling.first + np.arange(job.joined, job.joined + portion)
                 self.rows.join(job, indices, prefix=prefix, logits=job.logits, sampling=job.sampling, limit=job.limit)
                 job.joined += portion
             if job.joined < job.n:
@@ -356,27 +360,28 @@ class Engine:
             self._retire()
 
     def _retire(self) -> None:
-        """Finished rows leave; what they wrote joins the prefix tree."""
+        """Finished rows leave; what may yet be continued joins the prefix tree."""
         ended = self.rows.ended()
         if not len(ended):
             return
-        self._remember(ended)
+        self._remember(ended[self.rows.finish[ended] != STOP])
         for row in ended:
             done = self.rows.result(row)
             job: _Sample = done.owner
             length, count = len(job.tokens), len(done.token_ids)
-            if done.index == 0:
+            place = done.index - job.sampling.first
+            if place == 0:
                 cost = Cost(prompt=job.computed, cached=length - job.computed, generated=count, requests=1)
             else:
                 cost = Cost(cached=length, generated=count)
-            job.drawn[done.index] = Drawn(tuple(done.token_ids), tuple(done.logprobs), done.finish, cost)
+            job.drawn[place] = Drawn(tuple(done.token_ids), tuple(done.logprobs), done.finish, cost)
             job.left -= 1
             if not job.left and job.future.set_running_or_notify_cancel():
                 job.future.set_result([drawn for drawn in job.drawn if drawn is not None])
         self.rows.leave(ended)
 
     def _remember(self, ended: Ints) -> None:
-        """Stores the keys and values of what finished rows wrote, except the last token, which was never fed."""
+        """Stores the keys and values of what rows wrote, except the last token, which was never fed."""
         nodes: list[Node] = []
         places: list[Places] = []
         rows: list[Ints] = []

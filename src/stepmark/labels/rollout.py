@@ -38,6 +38,9 @@ class Rollout:
     """limit of a continuation's new tokens"""
     past_first_error: bool = False
     """go on after the first step from which no continuation succeeded"""
+    until_success: bool = False
+    """draw the continuations of a step in rounds of 1, 1, 2, 4, ... and stop after the first round with a correct one:
+    the same hard estimates for fewer tokens, and no soft ones"""
     seed: int = 0
 
 
@@ -46,13 +49,16 @@ class RolloutLabels:
     """What became of the continuations of each step of a solution.
 
     `outcomes_S[s]` has one letter for each continuation of the prefix that ends with step s: c correct, i incorrect,
-    u ungraded, l cut by the token limit. Steps after the first hard error may be missing at the end.
+    u ungraded, l cut by the token limit. Steps after the first hard error may be missing at the end, and so may
+    continuations of a step that were not needed to know that one succeeds.
     """
 
     problem_id: str
     index: int
     steps: int
     """steps of the solution"""
+    rollouts: int
+    """continuations that were to be drawn for each step"""
     outcomes_S: tuple[str, ...]
     cost: Cost
 
@@ -114,23 +120,27 @@ async def roll_out(
             if count < len(solutions[i].steps) and (settings.past_first_error or _hard(outcomes[i][-1]) != 0)
         ]
     return [
-        RolloutLabels(problem.id, solution.index, len(solution.steps), tuple(letters_S), cost)
+        RolloutLabels(problem.id, solution.index, len(solution.steps), settings.rollouts, tuple(letters_S), cost)
         for solution, letters_S, cost in zip(solutions, outcomes, costs, strict=True)
     ]
 
 
 async def _continue(problem: Problem, steps: Sequence[str], policy: Policy, settings: Rollout) -> tuple[str, Cost]:
     """The outcomes of the continuations of one prefix, and what they cost."""
-    sampling = Sampling(
-        temperature=settings.temperature,
-        max_tokens=settings.max_tokens,
-        seed=seed_of(settings.seed, problem, steps),
-    )
-    drawn = await policy.sample(Prefix(problem, tuple(steps), None), settings.rollouts, sampling)
-    return (
-        "".join(_outcome(problem, steps, completion) for completion in drawn),
-        Cost.total(completion.cost for completion in drawn),
-    )
+    outcomes, cost = "", Cost()
+    while len(outcomes) < settings.rollouts and not (settings.until_success and CORRECT in outcomes):
+        sampling = Sampling(
+            temperature=settings.temperature,
+            max_tokens=settings.max_tokens,
+            seed=seed_of(settings.seed, problem, steps),
+            first=len(outcomes),
+        )
+        left = settings.rollouts - len(outcomes)
+        count = min(left, max(len(outcomes), 1)) if settings.until_success else left
+        drawn = await policy.sample(Prefix(problem, tuple(steps), None), count, sampling)
+        outcomes += "".join(_outcome(problem, steps, completion) for completion in drawn)
+        cost += Cost.total(completion.cost for completion in drawn)
+    return outcomes, cost
 
 
 def _outcome(problem: Problem, steps: Sequence[str], completion: Completion) -> str:
@@ -155,7 +165,14 @@ def hard(labels: RolloutLabels, rollouts: int | None = None) -> StepLabels:
 
 
 def soft(labels: RolloutLabels, rollouts: int | None = None) -> StepLabels:
-    """Soft estimates: the fraction of correct continuations, or None as with `hard`."""
+    """Soft estimates: the fraction of correct continuations, or None as with `hard`. Raises InputError where drawing
+    stopped at a success: the fraction among what was drawn would not be an estimate of the policy's."""
+    needed = labels.rollouts if rollouts is None else rollouts
+    if any(len(outcomes) < needed for outcomes in labels.outcomes_S[: labels.steps - 1]):
+        raise InputError(
+            f"a step of sample {labels.index} of problem {labels.problem_id} has fewer than {needed} continuations",
+            remedy="draw more, and without until_success",
+        )
     return _labels(labels, [_soft(outcomes[:rollouts]) for outcomes in labels.outcomes_S], "rollout-soft")
 
 

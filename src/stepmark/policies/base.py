@@ -1,8 +1,11 @@
 """What a policy is, and the policy that tests use."""
 
+import asyncio
+import hashlib
 import math
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import replace
+from typing import Any, Protocol
 
 from stepmark.errors import InputError
 from stepmark.steps import SEPARATOR, join, split
@@ -13,7 +16,7 @@ class Policy(Protocol):
     """The language model that writes steps (the papers say generator; in labelling, completer)."""
 
     async def sample(self, prefix: Prefix, n: int, sampling: Sampling) -> list[Completion]:
-        """`n` continuations of `prefix`, in the order of their sample index.
+        """`n` continuations of `prefix`, in the order of their sample index, from `sampling.first` on.
 
         Sample i depends on the prefix and (sampling.seed, i) alone. Its randomness at a token is a function of the
         seed, i, and the token's place in the whole sequence, so a solution drawn step by step with one seed repeats
@@ -40,8 +43,46 @@ def check_request(n: int, sampling: Sampling) -> None:
         raise InputError(f"top_k {sampling.top_k} is negative", remedy="0 is no limit")
     if sampling.max_tokens < 1:
         raise InputError(f"max_tokens {sampling.max_tokens} leaves no token to draw", remedy="at least 1")
+    if sampling.first < 0:
+        raise InputError(f"there is no sample {sampling.first}", remedy="samples are counted from 0")
     if sampling.stop not in ("end", "step"):
         raise InputError(f"stop {sampling.stop!r} is unknown", remedy='"end" or "step"')
+
+
+def seed_at(seed: int, index: int, place: int) -> int:
+    """A seed (63 bits) for a backend that starts its random numbers anew with every request: of sample `index`, where
+    `place` tokens stand before it. With the caller's own seed every step of a solution would repeat them."""
+    return int.from_bytes(hashlib.sha256(repr((seed, index, place)).encode()).digest()[:8]) >> 1
+
+
+async def past_blank_lines(
+    ask: Callable[[list[int], int], Awaitable[Completion]], prompt_T: list[int], max_tokens: int
+) -> Completion:
+    """One sample of a backend that ends a step at any newline. `ask(ids, limit)` continues ids by `limit` tokens at
+    most; a blank line is no step, so after one it is asked to go on."""
+    drawn = await ask(prompt_T, max_tokens)
+    while drawn.finish == "step" and not drawn.steps:
+        if len(drawn.token_ids) >= max_tokens:
+            return replace(drawn, finish="length")
+        more = await ask([*prompt_T, *drawn.token_ids], max_tokens - len(drawn.token_ids))
+        drawn = Completion(
+            more.steps,
+            drawn.token_ids + more.token_ids,
+            drawn.logprobs + more.logprobs,
+            more.finish,
+            drawn.cost + more.cost,
+        )
+    return drawn
+
+
+async def side_by_side(one: Callable[[int], Coroutine[Any, Any, Completion]], first: int, n: int) -> list[Completion]:
+    """n samples from index `first` on, each a request of its own, all at once. The first failure ends the others."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one(index)) for index in range(first, first + n)]
+    except BaseExceptionGroup as failed:
+        raise failed.exceptions[0] from None
+    return [task.result() for task in tasks]
 
 
 class ScriptedPolicy:
@@ -69,7 +110,9 @@ class ScriptedPolicy:
         check_request(n, sampling)
         self.calls.append((prefix, n, sampling))
         prompt = len(prefix.problem.question) + 1 + len(join(prefix.steps))
-        return [self._completion(prefix, index, sampling, prompt) for index in range(n)]
+        return [
+            self._completion(prefix, index, sampling, prompt) for index in range(sampling.first, sampling.first + n)
+        ]
 
     def _completion(self, prefix: Prefix, index: int, sampling: Sampling, prompt: int) -> Completion:
         text = self.script(prefix, index, sampling.seed)
@@ -80,5 +123,5 @@ class ScriptedPolicy:
         if len(ids) > sampling.max_tokens:
             finish, ids = "length", ids[: sampling.max_tokens]
         steps = split("".join(chr(token) for token in ids if token != self.END))
-        spent = Cost(prompt=prompt, requests=1) if index == 0 else Cost(cached=prompt)
+        spent = Cost(prompt=prompt, requests=1) if index == sampling.first else Cost(cached=prompt)
         return Completion(steps, tuple(ids), (0.0,) * len(ids), finish, spent + Cost(generated=len(ids)))

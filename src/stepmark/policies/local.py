@@ -1,9 +1,10 @@
 """Any Hugging Face causal language model of a family that the engine knows, in process."""
 
 from collections.abc import Callable
+from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -13,6 +14,8 @@ from stepmark.engine.engine import Drawn, Engine
 from stepmark.engine.rows import Stops
 from stepmark.errors import InputError
 from stepmark.policies.base import check_request
+from stepmark.policies.tokens import encode, plain_prompt
+from stepmark.precision import Dtype, resolve
 from stepmark.steps import SEPARATOR, split
 from stepmark.types import Completion, Prefix, Problem, Sampling
 
@@ -37,7 +40,7 @@ class LocalPolicy:
     ) -> None:
         """`rows` samples run at once at most; `memory` is the limit of the key/value cache in bytes (see Engine)."""
         self.tokenizer = tokenizer
-        self.prompt = prompt or self._plain_prompt
+        self.prompt = prompt or partial(plain_prompt, tokenizer)
         head = model.get_output_embeddings()
         if getattr(head, "bias", None) is not None:
             raise InputError("a language model head with a bias is not covered")
@@ -50,14 +53,14 @@ class LocalPolicy:
         cls,
         path: str | PathLike[str],
         *,
-        dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
+        dtype: Dtype = "auto",
         device: str = "cpu",
         prompt: Prompt | None = None,
         rows: int = 512,
         memory: int = 4 << 30,
     ) -> "LocalPolicy":
-        """Reads a model directory; `dtype` "auto" is the one it was saved in. Raises InputError when it has no model or
-        no tokenizer, or an architecture that the engine does not know."""
+        """Reads a model directory. Raises InputError when it has no model or no tokenizer, or an architecture that the
+        engine does not know."""
         if not Path(path).is_dir():
             raise InputError(
                 "there is no such model directory", path=path, remedy="give a Hugging Face model directory"
@@ -69,10 +72,11 @@ class LocalPolicy:
                 f"no tokenizer can be read: {error}", path=path, remedy="save it beside the model"
             ) from error
         try:
-            model: Any = AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
+            model: Any = AutoModelForCausalLM.from_pretrained(path, dtype="auto")
         except (OSError, ValueError, KeyError) as error:
             raise InputError(f"no causal language model can be read: {error}", path=path) from error
-        return cls(model.to(device), tokenizer, prompt=prompt, rows=rows, memory=memory)
+        model.to(device, resolve(dtype, model.dtype, device))
+        return cls(model, tokenizer, prompt=prompt, rows=rows, memory=memory)
 
     async def sample(self, prefix: Prefix, n: int, sampling: Sampling) -> list[Completion]:
         """See `Policy.sample`. `finish` is `length` at `max_tokens` and at the end of the model's context. A cancelled
@@ -82,24 +86,13 @@ class LocalPolicy:
 
     def encode(self, prefix: Prefix) -> list[int]:
         """The token ids of the prompt and the steps."""
-        ids = prefix.token_ids
-        if ids is None or (prefix.steps and not ids):
-            return self.prompt(prefix.problem) + [i for step in prefix.steps for i in self._ids(step + SEPARATOR)]
-        if ids and self.stops.ends[ids[-1]]:
+        if prefix.token_ids and self.stops.ends[prefix.token_ids[-1]]:
             raise InputError(f"the solution of problem {prefix.problem.id} has ended; there is nothing to continue")
-        return self.prompt(prefix.problem) + list(ids)
+        return encode(self.tokenizer, self.prompt(prefix.problem), prefix)
 
     def close(self) -> None:
         """Stops the engine; callers that still wait get a BackendError."""
         self.engine.close()
-
-    def _plain_prompt(self, problem: Problem) -> list[int]:
-        begin = self.tokenizer.bos_token_id
-        return ([] if begin is None else [begin]) + self._ids(problem.question + SEPARATOR)
-
-    def _ids(self, text: str) -> list[int]:
-        ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False)
-        return ids
 
     def _completion(self, drawn: Drawn) -> Completion:
         text = self.tokenizer.decode(drawn.token_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)

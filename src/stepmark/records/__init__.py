@@ -2,7 +2,7 @@
 
 from stepmark.records.files import Writer, digest, json_lines, read, replacing, write
 from stepmark.records.run import Manifest, Opening, Run, read_manifest
-from stepmark.records.stage import Job, complete
+from stepmark.records.stage import Job, complete, pace
 
 __all__ = [
     "Job",
@@ -13,6 +13,7 @@ __all__ = [
     "complete",
     "digest",
     "json_lines",
+    "pace",
     "read",
     "read_manifest",
     "replacing",

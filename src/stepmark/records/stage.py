@@ -1,6 +1,7 @@
 """One stage of a run: what is not on record is computed, many jobs at once, and recorded as it is finished."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
@@ -9,16 +10,20 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from stepmark.records.run import Run
+from stepmark.types import Cost
 
 
 class Keyed(Protocol):
-    """A record about one solution."""
+    """A record about one solution, and what it cost."""
 
     @property
     def problem_id(self) -> str: ...
 
     @property
     def index(self) -> int: ...
+
+    @property
+    def cost(self) -> Cost: ...
 
 
 Key = tuple[str, int]
@@ -40,24 +45,29 @@ async def complete(
     had to be computed, by `at_once` jobs at a time.
 
     A job of which a record is missing is done again whole; only what is missing is appended. The first error ends the
-    stage, after the jobs that still run were cancelled; what is on record stays.
+    stage, after the jobs that still run were cancelled; what is on record stays. On a terminal a bar shows the jobs,
+    the `pace` of the new records, and the time left.
     """
     found: dict[Key, R] = {(record.problem_id, record.index): record for record in run.read(name, kind)}
     missing = iter([job for job in jobs if not found.keys() >= set(job.keys)])
     console = Console(stderr=True)
-    columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+    columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[pace]}"))
+    times = (TimeElapsedColumn(), TimeRemainingColumn())
+    began, new, spent = time.monotonic(), 0, Cost()
+    with Progress(*columns, *times, console=console, disable=not console.is_terminal) as progress:
         done = sum(found.keys() >= set(job.keys) for job in jobs)
-        bar = progress.add_task(title, total=len(jobs), completed=done)
+        bar = progress.add_task(title, total=len(jobs), completed=done, pace="")
 
         async def work() -> None:
+            nonlocal new, spent
             for job in missing:
                 for record in await job.work():
                     key = (record.problem_id, record.index)
                     if key not in found:
                         run.append(name, record)
                         found[key] = record
-                progress.advance(bar)
+                        new, spent = new + 1, spent + record.cost
+                progress.update(bar, advance=1, pace=pace(new, spent, time.monotonic() - began))
 
         workers = [asyncio.create_task(work()) for _ in range(at_once)]
         try:
@@ -67,3 +77,12 @@ async def complete(
                 worker.cancel()
             await asyncio.gather(*workers, return_exceptions=True)
     return [found[key] for job in jobs for key in job.keys]
+
+
+def pace(solutions: int, spent: Cost, seconds: float) -> str:
+    """Solutions and new tokens (generated and scored) per second, and of the tokens to be read the share that came from
+    a cache."""
+    seconds = max(seconds, 1e-9)
+    read = spent.prompt + spent.cached + spent.scored
+    cached = f", {spent.cached / read:.0%} cached" if read else ""
+    return f"{solutions / seconds:,.1f} solutions/s, {(spent.generated + spent.scored) / seconds:,.0f} tokens/s{cached}"

@@ -19,6 +19,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from stepmark.errors import InputError
+from stepmark.precision import device
 from stepmark.rewards.aggregate import Aggregation
 from stepmark.rewards.examples import IGNORED, Classes, Encoded, Kind, Layout, single_token
 from stepmark.rewards.settings import Head, Loss
@@ -154,10 +155,6 @@ class RewardNet(nn.Module):
         logits_K_C = self.logits(input_ids_B_T.to(self.lm.device), where_B_T.to(self.lm.device))
         return list(torch.split(logits_K_C, [len(encoded.judged_S) for encoded in batch]))
 
-    def judge(self, batch: Sequence[Encoded]) -> list[list[float]]:
-        """The score of every step of every solution of a batch."""
-        return [self.score(logits_S_C).tolist() for logits_S_C in self.read(batch)]
-
 
 def build(lm: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, spec: Spec) -> RewardNet:
     """The net that a spec describes; a new head is drawn from the training's seed."""
@@ -265,4 +262,4 @@ def load(path: str | Path, dtype: torch.dtype = torch.float32) -> tuple[RewardNe
         if not head.is_file():
             raise InputError(f"the head is missing: no {HEAD_FILE}", path=path, remedy="train the model again")
         net.head.load_state_dict(load_file(head))
-    return net.to("cuda" if torch.cuda.is_available() else "cpu").eval(), tokenizer, spec
+    return net.to(device()).eval(), tokenizer, spec

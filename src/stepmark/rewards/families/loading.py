@@ -17,11 +17,12 @@ from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer, PreTrai
 from transformers.utils import logging
 
 from stepmark.errors import InputError
+from stepmark.precision import Dtype, device, resolve
 from stepmark.rewards.examples import Encoder, Layout, SolutionEncoder
 from stepmark.rewards.families.family import FAMILIES, Chat, Family, Labels, Layers, Pieces, VocabularyMean
 from stepmark.rewards.families.outcome import OutcomeReward
 from stepmark.rewards.families.text import Text, TextEncoder
-from stepmark.rewards.local import DTYPES, Dtype, LocalReward
+from stepmark.rewards.local import LocalReward
 from stepmark.rewards.model import SPEC_FILE, LabelTokens, RewardNet
 
 DATE = "26 Jul 2024"
@@ -54,7 +55,7 @@ def load(
     *,
     separator: str | None = None,
     dtype: Dtype = "float32",
-    batch_tokens: int = 4096,
+    memory: int = 1 << 30,
 ) -> Loaded:
     """The reward model in directory `path`: one that stepmark trained, or a published one of a kind in `FAMILIES`.
 
@@ -67,7 +68,7 @@ def load(
     if (path / SPEC_FILE).is_file():
         if family is not None or separator is not None:
             raise InputError(f"{SPEC_FILE} says how it is read", path=path, remedy="name no family and no separator")
-        own = LocalReward.load(path, dtype=dtype, batch_tokens=batch_tokens)
+        own = LocalReward.load(path, dtype=dtype, memory=memory)
         spec = own.spec
         assert spec is not None
         return Loaded(own, None, f"{path}: trained by stepmark, {spec.kind}; use: {spec.aggregate}")
@@ -77,9 +78,9 @@ def load(
         if not isinstance(chosen.text, Pieces):
             raise InputError(f"{chosen.name} has no separator to choose", path=path, remedy="leave it out")
         chosen = replace(chosen, text=replace(chosen.text, separator=separator))
-    net = RewardNet(*_model_and_head(files, chosen.head, DTYPES[dtype]), chosen.squash)
-    net.to("cuda" if torch.cuda.is_available() else "cpu").eval()
-    local = LocalReward(net, _encoder(files, chosen), None, batch_tokens=batch_tokens)
+    net = RewardNet(*_model_and_head(files, chosen.head, resolve(dtype, torch.bfloat16, device())), chosen.squash)
+    net.to(device()).eval()
+    local = LocalReward(net, _encoder(files, chosen), None, memory=memory)
     reward = OutcomeReward(local) if chosen.outcome else local
     return Loaded(reward, chosen, f"{path}: {'read' if family is None else 'read, as told,'} as {chosen}")
 
