@@ -69,6 +69,8 @@ class ThreeSupervisions:
     learning_rate: float = 5e-4
     max_tokens: int = 256
     """of a solution"""
+    bf16: bool = False
+    """train and score in bfloat16: faster on a CPU that has it, ten times slower on one that has not"""
 
 
 async def run(args: ThreeSupervisions) -> dict[str, Floats]:
@@ -95,7 +97,7 @@ async def run(args: ThreeSupervisions) -> dict[str, Floats]:
                 for seed in range(args.seeds):
                     name = f"{supervision.replace(' ', '-')}-{size}-{seed}"
                     path = trained(examples, supervision, size=size, seed=seed, args=args, path=args.out / name)
-                    accuracies.append(await chosen(record, fresh, path, supervision, name))
+                    accuracies.append(await chosen(record, fresh, path, supervision, args))
                 by_size.append(np.mean(accuracies, axis=0))
                 print(f"{supervision}, {size} solutions: {by_size[-1].mean():.4f}", flush=True)
             found[supervision] = np.stack(by_size, axis=1)
@@ -149,17 +151,22 @@ def trained(
     ]
     kind: Kind = "prm" if supervision == "process" else "orm"
     how = Train(
-        marker=bundled.MARKER, epochs=args.epochs, learning_rate=args.learning_rate, held_out=0, bf16=True, seed=seed
+        marker=bundled.MARKER,
+        epochs=args.epochs,
+        learning_rate=args.learning_rate,
+        held_out=0,
+        bf16=args.bf16,
+        seed=seed,
     )
     train(kind, chosen, bundled.PATH, path, how)
     return path
 
 
-async def chosen(record: Run, fresh: Pool, path: Path, supervision: Supervision, name: str) -> Floats:
+async def chosen(record: Run, fresh: Pool, path: Path, supervision: Supervision, args: ThreeSupervisions) -> Floats:
     """The expected correctness of the best-scored candidate of each fresh problem."""
-    reward = LocalReward.load(path, dtype="bfloat16")
+    reward = LocalReward.load(path, dtype="bfloat16" if args.bf16 else "float32")
     how: Aggregation = "product" if supervision == "process" else "last"
-    scores = await judge(record, fresh, reward, name=f"scores-{name}")
+    scores = await judge(record, fresh, reward, name=f"scores-{path.name}")
     reward.close()
     accuracy = []
     for (problem, candidates), scored in zip(fresh, scores, strict=True):
@@ -184,10 +191,10 @@ def main(args: ThreeSupervisions) -> None:
     print(
         f"\nbest of {args.candidates}, {args.tests} problems, mean of {args.seeds} seeds, 95 % intervals over problems"
     )
-    print(" " * 48 + "".join(f"{size:>26}" for size in sizes(args.solutions)))
+    print(" " * 48 + "".join(f"{size:>28}" for size in sizes(args.solutions)))
     for name, (mean_K, low_K, high_K) in curves.items():
         row = (f"{m:+.4f} [{low:+.4f}, {high:+.4f}]" for m, low, high in zip(mean_K, low_K, high_K, strict=True))
-        print(f"{name:48}" + "".join(f"{cell:>26}" for cell in row))
+        print(f"{name:48}" + "".join(f"{cell:>28}" for cell in row))
     figures = {name: [values.tolist() for values in curve] for name, curve in curves.items()}
     with replacing(args.out / "three_supervisions.json") as file:
         said = {"sizes": sizes(args.solutions), "settings": asdict(args), "mean, low, high": figures}

@@ -60,6 +60,8 @@ def test_records_become_a_model_that_scores(
     assert command(records, kind, labels=kind == "prm").run() == 0
     said = capsys.readouterr().out
     assert "6 solutions trained, 2 held out" in said
+    assert ("9 of 1)" if kind == "prm" else "3 of 1)") in said
+    assert "first-error F1" in said
     assert "left out: 1 solutions (1 unfinished, 0 not labelled, 0 too long)" in said
     reward = LocalReward.load(records / kind)
     assert (reward.spec.kind, reward.spec.label_source) == (kind, source)

@@ -149,7 +149,7 @@ def test_what_was_trained_is_reported(base: Path, tmp_path: Path) -> None:
         Example(problem(1), ("good 1",), (1.0,), 1.0),
     ]
     result = train("prm", examples, base, tmp_path / "prm", dataclasses.replace(FAST, epochs=1, held_out=0))
-    assert (result.labels, result.mean_label) == (3, 2 / 3)
+    assert (result.labels, result.mean_label, result.balance) == (3, 2 / 3, {0.0: 1, 1.0: 2})
     assert (result.epochs[0].held_out_loss, result.epochs[0].auc) == (None, None)
     result = train("orm", examples, base, tmp_path / "orm", dataclasses.replace(FAST, epochs=1, held_out=0))
     assert (result.labels, result.mean_label) == (2, 1 / 2)

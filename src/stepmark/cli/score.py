@@ -18,6 +18,8 @@ class Settings:
     candidates: Path
     name: str
     dtype: str
+    family: str | None
+    separator: str | None
 
 
 @dataclass(frozen=True)
@@ -32,10 +34,14 @@ class Score:
     stepmark score --reward prm --candidates runs/a --out runs/a-scores
 
     stepmark score --reward prm --candidates candidates.jsonl.gz --out runs/pool-scores
+
+    The kind of a published model is recognised from its files where they tell it, and stated; else name it.
+
+    stepmark score --reward math-shepherd-mistral-7b-prm --family math-shepherd --candidates runs/a --out runs/b-scores
     """
 
     reward: Path
-    """directory of the reward model, as `stepmark train` writes it"""
+    """directory of the reward model: one that `stepmark train` wrote, or a published one"""
     candidates: Path
     """a run's directory, or a candidate pool"""
     out: Path
@@ -45,20 +51,27 @@ class Score:
     dtype: Literal["float32", "bfloat16"] = "float32"
     """bfloat16 is about twice as fast, and scores differ by some .001"""
 
+    family: str | None = None
+    """how a published model is read: math-shepherd, rlhflow, skywork-o1, qwen-math-prm, er-prm, pqm, llemma, trl"""
+    separator: str | None = None
+    r"""of the steps, for models that were trained with different ones (trl, pure); \n stands for a line end"""
+
     def run(self) -> int:
         import asyncio
         import time
 
         from stepmark.records import Run, pace
+        from stepmark.rewards.families import load
         from stepmark.rewards.judge import judge
         from stepmark.types import Cost, SolutionScores
 
         pool = self._pool()
+        separator = None if self.separator is None else self.separator.replace("\\n", "\n")
+        loaded = load(self.reward, self.family, separator=separator, dtype=self.dtype)
+        print(loaded.told)
 
         async def work(run: Run) -> tuple[list[SolutionScores | None], float]:
-            from stepmark.rewards.local import LocalReward
-
-            reward = LocalReward.load(self.reward, dtype=self.dtype)
+            reward = loaded.reward
             try:
                 began = time.monotonic()
                 scores = await judge(run, pool, reward)
@@ -66,7 +79,9 @@ class Score:
             finally:
                 reward.close()
 
-        settings = Settings(self.reward.resolve(), self.candidates.resolve(), self.name, self.dtype)
+        settings = Settings(
+            self.reward.resolve(), self.candidates.resolve(), self.name, self.dtype, self.family, separator
+        )
         with Run.open(self.out, settings) as run:
             before = {(one.problem_id, one.index) for one in run.read("scores", SolutionScores)}
             scores, seconds = asyncio.run(work(run))

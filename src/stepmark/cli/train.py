@@ -83,10 +83,12 @@ def _summary(kind: Kind, result: "TrainResult") -> str:
     def figure(value: float | None) -> str:
         return "-" if value is None else f"{value:.4f}"
 
+    counts = ", ".join(f"{count} of {value:g}" for value, count in (result.balance or {}).items())
+    balance = f" ({counts})" if counts else ""
     unit = "steps" if kind == "prm" else "solutions"
     lines = [
         f"{result.path}: {result.trained} solutions trained, {result.held_out} held out, {result.seconds:.0f} s",
-        f"{result.labels} labelled {unit}, mean label {result.mean_label:.3f}",
+        f"{result.labels} labelled {unit}, mean label {result.mean_label:.3f}{balance}",
         "epoch  train loss  held-out loss  AUC     within  " + "  ".join(result.epochs[0].figures),
     ]
     for number, epoch in enumerate(result.epochs, 1):

@@ -13,6 +13,7 @@ import shutil
 import statistics
 import time
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -96,7 +97,9 @@ class TrainResult:
     labels: int
     """trained steps (PRM) or solutions (ORM)"""
     mean_label: float
-    """mean of their targets, the class balance where they are hard: reported, never changed"""
+    """mean of their targets"""
+    balance: dict[float, int] | None
+    """labels of each value, where there are three values at most: the class balance, reported and never changed"""
     tokens: int
     """tokens of the trained solutions, once"""
     seconds: float
@@ -180,6 +183,7 @@ def train(
     epochs, losses = _epochs(state)
     best = min(range(len(epochs)), key=lambda index: epochs[index].held_out_loss or 0.0)
     labels = [target for item in training for target in item.targets if target is not None]
+    counts = Counter(labels)
     return TrainResult(
         path=out,
         epochs=epochs,
@@ -190,6 +194,7 @@ def train(
         dropped=len(examples) - len(items),
         labels=len(labels),
         mean_label=sum(labels) / len(labels),
+        balance=dict(sorted(counts.items())) if len(counts) <= 3 else None,
         tokens=sum(len(item.encoded.ids_T) for item in training),
         seconds=time.perf_counter() - begin,
     )

@@ -2,8 +2,9 @@
 
 import asyncio
 
-from stepmark.rewards.base import RewardModel, checked
+from stepmark.rewards.base import checked
 from stepmark.rewards.examples import check_steps
+from stepmark.rewards.local import LocalReward
 from stepmark.steps import SEPARATOR
 from stepmark.types import Cost, Prefix, StepScores
 
@@ -15,7 +16,7 @@ class OutcomeReward:
     The cost is that of all sequences: S steps cost about (S + 1) / 2 readings of the solution.
     """
 
-    def __init__(self, solution_reward: RewardModel) -> None:
+    def __init__(self, solution_reward: LocalReward) -> None:
         """`solution_reward` scores a prefix of one step, the whole solution."""
         self._reward = solution_reward
 
@@ -25,3 +26,7 @@ class OutcomeReward:
         solutions = (SEPARATOR.join(prefix.steps[: k + 1]) for k in range(len(prefix.steps)))
         parts = await asyncio.gather(*(self._reward.score(Prefix(prefix.problem, (one,), None)) for one in solutions))
         return checked(prefix, [part.scores[-1] for part in parts], Cost.total(part.cost for part in parts))
+
+    def close(self) -> None:
+        """See `LocalReward.close`."""
+        self._reward.close()
