@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "stepmark"
 # fmt: off
 ORDER = [
-    "types", "errors", "records", "steps", "grading", "problems", "formats", "engine", "policies", "rewards", "labels",
+    "types", "errors", "records", "steps", "grading", "problems", "engine", "policies", "rewards", "formats", "labels",
     "search", "budget", "learn", "evaluate", "loop", "report", "serve", "cli",
 ]
 # fmt: on

@@ -17,6 +17,7 @@ from stepmark.errors import BackendError, InputError
 VERBS = {
     "demo": "the whole loop on the bundled model, from problems to a report, in minutes",
     "train": "an outcome or process reward model from recorded solutions",
+    "convert": "step labels and solutions from one format to another",
     "grade": "answers against gold answers",
     "evaluate": "what a selection method gains on a pool of candidates",
 }

@@ -53,7 +53,11 @@ class Train:
 
         labels = list(read(self.labels, StepLabels)) if self.labels else []
         data = assemble(
-            self.kind, problems.read(self.problems), read(self.solutions, Solution), labels, neutral=self.neutral
+            self.kind,
+            problems.read(self.problems, gold=self.kind == "orm"),
+            read(self.solutions, Solution),
+            labels,
+            neutral=self.neutral,
         )
 
         from stepmark.rewards.train import train
