@@ -236,7 +236,7 @@ def test_error_steps_past_the_end_are_reported_and_kept(tmp_path: Path) -> None:
         (math_shepherd.read, {"input": "q Step 1: a ки", "label": "q Step 1: b +"}, "field label"),
         (math_shepherd.read, {"input": "q Step 1: a ки", "label": "q Step 1: a ки"}, "field label"),
         (math_shepherd.read, {"input": "q a ки", "label": "q a +"}, "field input"),
-        (prm800k.read, session([place(("a", 2), chosen=0)]), r"\$\.label\.steps\[\.\.\.\]\.completions"),
+        (prm800k.read, session([place(("a", 2), chosen=0)]), r"at `\$\.label\.steps\[0\]\.completions\[0\]\.rating"),
         (
             processbench.read,
             {"id": "", "generator": "", "problem": "", "steps": ["a"], "final_answer_correct": True, "label": 1},

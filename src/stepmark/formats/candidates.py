@@ -17,9 +17,8 @@ from typing import Annotated
 import msgspec
 
 from stepmark.errors import InputError, ScoreError
-from stepmark.formats.labelled import UNRATED, Lost, count_fields
+from stepmark.formats.labelled import UNRATED, Lost, count_fields, put
 from stepmark.records import json_lines
-from stepmark.records import write as write_lines
 from stepmark.rewards.examples import Neutral
 from stepmark.types import Cost, Finish, LabelledSolution, Problem, Solution, StepLabels
 
@@ -103,7 +102,7 @@ def write(path: Path, solutions: Iterable[LabelledSolution], lost: Lost, neutral
         row = pool.setdefault(problem.id, _Problem(problem.id, problem.question, [], problem.gold))
         tokens = solution.cost.generated or None
         row.candidates.append(_Candidate(list(solution.steps), solution.answer, one.extra.get("is_correct"), tokens))
-    write_lines(path, pool.values())
+    put(path, pool.values())
 
 
 def _problems(path: Path) -> Iterator[Candidates]:

@@ -4,15 +4,17 @@ A line is the JSON of a `LabelledSolution`. Every format reads into that noun an
 hold is never dropped in silence: readers and writers count it in a `Lost`, under words that say what it was.
 """
 
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from stepmark.errors import InputError
 from stepmark.problems.files import id_from
-from stepmark.records import json_lines
-from stepmark.records import write as write_lines
+from stepmark.records import json_lines, replacing
 from stepmark.rewards.assemble import HARD, SIGNED, from_labels
 from stepmark.rewards.examples import Neutral
 from stepmark.types import Finish, LabelledSolution, Problem, Solution, StepLabels
@@ -33,6 +35,7 @@ class Builder:
         self._source = source
         self._rated_by = rated_by
         self._next: Counter[str] = Counter()
+        self._problem: Problem | None = None
 
     def __call__(
         self,
@@ -46,7 +49,9 @@ class Builder:
         rated_by: str | None = None,
         extra: dict[str, Any],
     ) -> LabelledSolution:
-        problem = Problem(id_from(self._source, question), question, gold, self._source)
+        problem = self._problem  # rows about one question come together
+        if problem is None or problem.question != question or problem.gold != gold:
+            problem = self._problem = Problem(id_from(self._source, question), question, gold, self._source)
         index = self._next[problem.id]
         self._next[problem.id] = index + 1
         return LabelledSolution(
@@ -68,7 +73,22 @@ def read(path: Path, lost: Lost) -> Iterator[LabelledSolution]:
 
 def write(path: Path, solutions: Iterable[LabelledSolution], lost: Lost, neutral: Neutral | None = None) -> None:
     """All that a labelled solution has."""
-    write_lines(path, solutions)
+    put(path, solutions)
+
+
+def put(path: Path, rows: Iterable[object]) -> None:
+    """`records.write` for rows that were read from JSON, or plain and made here: they are not decoded again to see that
+    they are the same, which takes most of the time."""
+    encoder, squeeze = msgspec.json.Encoder(), zlib.compressobj(wbits=31) if path.suffix == ".gz" else None
+    buffer = bytearray()
+    with replacing(path) as file:
+        for row in rows:
+            encoder.encode_into(row, buffer)
+            buffer += b"\n"
+            file.write(squeeze.compress(buffer) if squeeze else buffer)
+            buffer.clear()
+        if squeeze:
+            file.write(squeeze.flush())
 
 
 def targets(labels: StepLabels, neutral: Neutral | None, lost: Lost) -> tuple[float | None, ...]:

@@ -14,9 +14,8 @@ from pathlib import Path
 import msgspec
 
 from stepmark.errors import InputError
-from stepmark.formats.labelled import Builder, Lost, count_fields, targets
+from stepmark.formats.labelled import Builder, Lost, count_fields, put, targets
 from stepmark.records import json_lines
-from stepmark.records import write as write_lines
 from stepmark.rewards.examples import Neutral
 from stepmark.types import LabelledSolution
 
@@ -84,7 +83,7 @@ def _steps(text: str) -> tuple[str, list[str], list[bool]]:
 
 def write(path: Path, solutions: Iterable[LabelledSolution], lost: Lost, neutral: Neutral | None = None) -> None:
     """Values that are neither right nor wrong, and steps that hold a mark or a number of their own, are left out."""
-    write_lines(path, (row for one in solutions for row in [_row(one, lost, neutral)] if row))
+    put(path, (row for one in solutions for row in [_row(one, lost, neutral)] if row))
 
 
 def _row(one: LabelledSolution, lost: Lost, neutral: Neutral | None) -> Row | None:

@@ -22,10 +22,9 @@ from typing import Any
 import msgspec
 
 from stepmark.errors import InputError
-from stepmark.formats.labelled import Builder, Lost, count_fields, targets
+from stepmark.formats.labelled import Builder, Lost, count_fields, put, targets
 from stepmark.grading import extract
 from stepmark.records import json_lines
-from stepmark.records import write as write_lines
 from stepmark.rewards.examples import Neutral
 from stepmark.types import LabelledSolution
 
@@ -118,12 +117,12 @@ def _paths(row: Tree, build: Builder, path: Path, line: int) -> Iterator[Labelle
 def write_tree(path: Path, solutions: Iterable[LabelledSolution], lost: Lost, neutral: Neutral | None = None) -> None:
     """A tree for each run of solutions of one problem, whose common first steps are common nodes. A node that no
     solution rates has the value null."""
-    write_lines(path, _trees(solutions, lost, neutral))
+    put(path, _trees(solutions, lost, neutral))
 
 
 def write_flat(path: Path, solutions: Iterable[LabelledSolution], lost: Lost, neutral: Neutral | None = None) -> None:
     """The prefixes of those trees, with a blank line before each step."""
-    write_lines(
+    put(
         path,
         (
             Flat(tree.question, tree.final_answer, list(_prefixes(tree.reasoning_steps)), tree.question_id)

@@ -20,9 +20,8 @@ from typing import Any, Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from stepmark.formats.labelled import Builder, Lost, count_fields, signed
+from stepmark.formats.labelled import Builder, Lost, count_fields, put, signed
 from stepmark.records import json_lines
-from stepmark.records import write as write_lines
 from stepmark.rewards.examples import Neutral
 from stepmark.types import Finish, LabelledSolution
 
@@ -30,14 +29,14 @@ ANSWER = "# Answer\n\n"
 Rating = Literal[-1, 0, 1]
 
 
-class Completion(msgspec.Struct):
+class Completion(msgspec.Struct, gc=False):
     text: str
     rating: Rating | None
     flagged: bool | UnsetType | None = UNSET
     """the labeller was unsure; null for the given step of phase 2"""
 
 
-class HumanCompletion(msgspec.Struct):
+class HumanCompletion(msgspec.Struct, gc=False):
     text: str
     rating: None = None
     source: str = "human"
@@ -46,13 +45,13 @@ class HumanCompletion(msgspec.Struct):
     """in some public copies"""
 
 
-class Step(msgspec.Struct):
+class Step(msgspec.Struct, gc=False):
     completions: list[Completion] | None
     human_completion: HumanCompletion | None
     chosen_completion: int | None
 
 
-class Question(msgspec.Struct):
+class Question(msgspec.Struct, gc=False):
     problem: str
     ground_truth_answer: str | None
     ground_truth_solution: str | UnsetType | None = UNSET
@@ -62,14 +61,14 @@ class Question(msgspec.Struct):
     pre_generated_verifier_score: float | UnsetType | None = UNSET
 
 
-class Label(msgspec.Struct):
+class Label(msgspec.Struct, gc=False):
     steps: list[Step]
     total_time: int
     """milliseconds"""
     finish_reason: Literal["solution", "found_error", "bad_problem", "give_up"]
 
 
-class Row(msgspec.Struct):
+class Row(msgspec.Struct, gc=False):
     labeler: str
     timestamp: str
     generation: int | None
@@ -130,7 +129,8 @@ def labelled(row: Row, build: Builder, lost: Lost, *, alternatives: bool = True)
             ratings.append(completions[chosen].rating)
             if completions[chosen].flagged:
                 flagged.append(s)
-        others += [(s, one) for c, one in enumerate(completions) if c != chosen]
+        if len(completions) > 1 or chosen is None:
+            others += [(s, one) for c, one in enumerate(completions) if c != chosen]
     whole = reason == "solution"
     rated = len(path)
     if path == given[:rated]:
@@ -142,7 +142,7 @@ def labelled(row: Row, build: Builder, lost: Lost, *, alternatives: bool = True)
         "is_initial_screening_question": row.is_initial_screening_question,
         "finish_reason": reason,
     }
-    if any(rating is not None for rating in ratings):
+    if len(ratings) > ratings.count(None):
         extra: dict[str, Any] = common | {"timestamp": row.timestamp, "total_time": row.label.total_time}
         for name, value in (("flagged", flagged), ("human_steps", human)):
             if value:
@@ -173,7 +173,7 @@ def labelled(row: Row, build: Builder, lost: Lost, *, alternatives: bool = True)
             yield build(
                 question.problem,
                 (*path[:s], one.text),
-                (*(None for _ in range(s)), one.rating),
+                (*(None,) * s, one.rating),
                 gold=question.ground_truth_answer or "",
                 answer=answer,
                 finish="abort" if aborted else "step" if answer is None else "stop",
@@ -188,7 +188,7 @@ def _answer(step: str) -> str | None:
 def write(path: Path, solutions: Iterable[LabelledSolution], lost: Lost, neutral: Neutral | None = None) -> None:
     """One session for each solution, every step with one completion, which is chosen. Ratings stay +1, 0 and -1; values
     between right and wrong are left out."""
-    write_lines(path, (row for one in solutions for row in [row_of(one, lost)] if row))
+    put(path, (row for one in solutions for row in [row_of(one, lost)] if row))
 
 
 def row_of(one: LabelledSolution, lost: Lost) -> Row | None:

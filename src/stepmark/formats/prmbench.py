@@ -12,9 +12,8 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from stepmark.errors import InputError
-from stepmark.formats.labelled import Builder, Lost, count_fields, targets
+from stepmark.formats.labelled import Builder, Lost, count_fields, put, targets
 from stepmark.records import json_lines
-from stepmark.records import write as write_lines
 from stepmark.rewards.examples import Neutral
 from stepmark.types import LabelledSolution
 
@@ -72,7 +71,7 @@ def read(path: Path, lost: Lost) -> Iterator[LabelledSolution]:
 def write(path: Path, solutions: Iterable[LabelledSolution], lost: Lost, neutral: Neutral | None = None) -> None:
     """Solutions of which every step is rated, right or wrong, and whose class is known; what else there is is left out
     and counted."""
-    write_lines(path, (row for one in solutions for row in [_row(one, lost, neutral)] if row))
+    put(path, (row for one in solutions for row in [_row(one, lost, neutral)] if row))
 
 
 def _row(one: LabelledSolution, lost: Lost, neutral: Neutral | None) -> Row | None:

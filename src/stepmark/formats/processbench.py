@@ -11,9 +11,8 @@ from typing import Any
 import msgspec
 
 from stepmark.errors import InputError
-from stepmark.formats.labelled import Builder, Lost, count_fields, targets
+from stepmark.formats.labelled import Builder, Lost, count_fields, put, targets
 from stepmark.records import json_lines
-from stepmark.records import write as write_lines
 from stepmark.rewards.examples import Neutral
 from stepmark.types import LabelledSolution
 
@@ -49,7 +48,7 @@ def read(path: Path, lost: Lost) -> Iterator[LabelledSolution]:
 def write(path: Path, solutions: Iterable[LabelledSolution], lost: Lost, neutral: Neutral | None = None) -> None:
     """Whole solutions whose steps are rated, right or wrong, as far as the first wrong one; what else there is is left
     out and counted. Whether the final answer is correct is null where the file did not say."""
-    write_lines(path, (row for one in solutions for row in [_row(one, lost, neutral)] if row))
+    put(path, (row for one in solutions for row in [_row(one, lost, neutral)] if row))
 
 
 def first_error(values: tuple[float | None, ...]) -> int | None:

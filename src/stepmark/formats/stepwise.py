@@ -14,9 +14,8 @@ from pathlib import Path
 import msgspec
 
 from stepmark.errors import InputError
-from stepmark.formats.labelled import Builder, Lost, count_fields, targets
+from stepmark.formats.labelled import Builder, Lost, count_fields, put, targets
 from stepmark.records import json_lines
-from stepmark.records import write as write_lines
 from stepmark.rewards.assemble import VALUES
 from stepmark.rewards.examples import Neutral
 from stepmark.steps import join
@@ -51,7 +50,7 @@ def read(path: Path, lost: Lost) -> Iterator[LabelledSolution]:
 
 def write(path: Path, solutions: Iterable[LabelledSolution], lost: Lost, neutral: Neutral | None = None) -> None:
     """Booleans where all values are 0 or 1 by the kind of the labels, else numbers."""
-    write_lines(path, (row for one in solutions for row in rows(one, lost, neutral)))
+    put(path, (row for one in solutions for row in rows(one, lost, neutral)))
 
 
 def rows(one: LabelledSolution, lost: Lost, neutral: Neutral | None) -> Iterator[Row]:
