@@ -89,7 +89,7 @@ def evaluate(
     groups: dict[str, float | None] = {}
     for group, members in GROUPS.items():
         found = [classes[name].score for name in members if name in classes]
-        known = [score for score in found if score is not None]
+        known = [one for one in found if one is not None]
         groups[group] = float(np.mean(known)) if len(known) == len(members) else None
     return PRMBench(overall, classes, groups, threshold, len(solutions) - len(judged))
 
@@ -111,19 +111,21 @@ def _figures(
             first.append(first_below(scores, threshold) == one.labels.ratings.index(-1))
     totals_4 = counts_P_4.sum(axis=0)
     f1, negative = (None if np.isnan(value) else float(value) for value in _f1s(totals_4[None])[0])
-    score = low = high = None
+    total: float | None = None
+    low: float | None = None
+    high: float | None = None
     if f1 is not None and (f1_alone or negative is not None):
         resampled_B_2 = np.nan_to_num(_f1s(resample(counts_P_4, bootstrap)))
-        score = f1 if f1_alone else (f1 + (negative or 0.0)) / 2
+        total = f1 if f1_alone else (f1 + (negative or 0.0)) / 2
         score_B = resampled_B_2[:, 0] if f1_alone else resampled_B_2.mean(axis=1)
-        low, high = (float(bound) for bound in interval(np.array(score), score_B, bootstrap.level))
+        low, high = (float(bound) for bound in interval(np.array(total), score_B, bootstrap.level))
     return Figures(
         len(judged),
         int(totals_4.sum()),
         int(totals_4[1] + totals_4[3]),
         f1,
         negative,
-        score,
+        total,
         low,
         high,
         float((totals_4[0] + totals_4[3]) / totals_4.sum()),

@@ -61,8 +61,11 @@ def evaluate(
         raise InputError(found, remedy="F1 needs some of both")
     value_3 = _figures(totals_4[None])[0]
     low_3, high_3 = interval(value_3, _figures(resample(counts_P_4, bootstrap)), bootstrap.level)
+    value, low, high = (FirstError(*map(float, one_3)) for one_3 in (value_3, low_3, high_3))
     return ProcessBench(
-        *(FirstError(*map(float, one_3)) for one_3 in (value_3, low_3, high_3)),
+        value,
+        low,
+        high,
         threshold,
         int(totals_4[1]),
         int(totals_4[3]),
@@ -82,7 +85,7 @@ def tune(solutions: Sequence[LabelledSolution], scores: Scores) -> float:
     ones it flatters.
 
     A solution counts at the thresholds above the score of its first wrong step and up to the least score before it, so
-    the best threshold is one of those upper ends.
+    the best threshold is one of those upper ends. Raises InputError where one of the two kinds of solutions is absent.
     """
     low, high, wrong = [], [], []
     for one, error in zip(scores, errors_of(solutions), strict=True):
@@ -91,10 +94,12 @@ def tune(solutions: Sequence[LabelledSolution], scores: Scores) -> float:
             high.append(min(one[:error], default=np.inf))
             wrong.append(error is not None)
     low_N, high_N, wrong_N = np.array(low), np.array(high), np.array(wrong, dtype=bool)
+    if wrong_N.all() or not wrong_N.any():
+        raise InputError("the threshold cannot be tuned", remedy="give solutions with a wrong step and without")
     best, found = -1.0, 0.5
     for threshold in sorted({float(end) for end in high if np.isfinite(end)}):
         hit_N = (low_N < threshold) & (threshold <= high_N)
-        a, b = hit_N[wrong_N].sum() / max(wrong_N.sum(), 1), hit_N[~wrong_N].sum() / max((~wrong_N).sum(), 1)
+        a, b = hit_N[wrong_N].sum() / wrong_N.sum(), hit_N[~wrong_N].sum() / (~wrong_N).sum()
         f1 = 2 * a * b / (a + b) if a + b else 0.0
         if f1 >= best:
             best, found = f1, threshold
