@@ -1,4 +1,4 @@
-"""`stepmark evaluate processbench` and `prmbench`: step scores on the field's benchmarks."""
+"""`stepmark evaluate processbench` `prmbench` and `steps`: step scores against labels."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from stepmark.errors import InputError
 from stepmark.evaluate.scores import Trivial
+from stepmark.formats.convert import Format
 
 if TYPE_CHECKING:
+    from stepmark.evaluate.measures import Measures
     from stepmark.evaluate.scores import Scores
+    from stepmark.evaluate.sensitivity import Change, Drop, Probe
     from stepmark.types import LabelledSolution
 
 
@@ -134,6 +137,109 @@ class Prmbench:
         return 0
 
 
+@dataclass(frozen=True)
+class Steps:
+    """Everything that labelled solutions tell of step scores: AUC, over all steps and within each problem; calibration;
+    F1 and distance of the first error; the share of solutions whose lowest score is the last; score against position
+    and length; with --reward, how far a right step's score falls when a number, sign or name in it is changed.
+    """
+
+    data: Path
+    """labelled solutions, of the format --format"""
+    format: Format = "labelled"
+    """as in `stepmark convert`"""
+    scores: Path | None = None
+    """step scores: lines with row, counted from 0 (as `convert --to labelled` writes them), and step_scores"""
+    reward: Path | None = None
+    """directory of a reward model that `stepmark train` wrote"""
+    trivial: Trivial | None = None
+    """a predictor that reads nothing, to compare with"""
+    threshold: float = 0.5
+    """a step scored below it is taken as wrong"""
+    probes: int = 200
+    """solutions that are changed in one place, for the sensitivity of each kind (--reward)"""
+    json: Path | None = None
+    """write all figures to this file"""
+    html: Path | None = None
+    """write a report with pictures to this directory"""
+    seed: int = 0
+    """of the probes, and of --trivial random"""
+
+    def run(self) -> int:
+        from stepmark.evaluate.measures import measure
+        from stepmark.formats.convert import FORMATS
+        from stepmark.formats.labelled import Lost
+
+        _check(self)
+        solutions = list(FORMATS[self.format][0](self.data, Lost()))
+        found = measure(solutions, _scores(self, solutions, self.scores), self.threshold)
+        facts = _facts(found, self.threshold)
+        drops = self._drops(solutions) if self.reward is not None else {}
+        for kind, (count, mean) in drops.items():
+            facts[f"fall of a right step when a {kind} is changed"] = f"{mean:.3f} (mean of {count})"
+        print(f"{self.data.name}: {_by(self)}")
+        for name, value in facts.items():
+            print(f"  {name:48} {value}")
+        write_figures(self.json, {"data": str(self.data), "by": _by(self), **asdict(found), "sensitivity": drops})
+        if self.html is not None:
+            from stepmark.report import write
+            from stepmark.report.steps import steps_report
+
+            provenance = {"data": str(self.data), "scores": _by(self), "threshold": f"{self.threshold:g}"}
+            print(f"the report is {write(steps_report(found, facts, provenance), self.html)}")
+        return 0
+
+    def _drops(self, solutions: Sequence[LabelledSolution]) -> dict[Change, tuple[int, float]]:
+        """Of each kind of change: how many probes there are, and how far the score falls on average."""
+        import asyncio
+        from statistics import fmean
+
+        from stepmark.evaluate.sensitivity import KINDS, drop, probe
+        from stepmark.rewards.local import LocalReward
+
+        assert self.reward is not None
+        reward = LocalReward.load(self.reward)
+        drops = {}
+        for kind in KINDS:
+            probes = [
+                found
+                for one in solutions
+                for rated in [[rating is not None and rating > 0 for rating in one.labels.ratings]]
+                if (found := probe(one.problem, one.solution.steps, rated, self.seed, kind))
+            ][: self.probes]
+
+            async def run(probes: Sequence[Probe] = probes) -> list[Drop]:
+                return await asyncio.gather(*(drop(reward, one) for one in probes))
+
+            if probes:
+                drops[kind] = (len(probes), fmean(one.value for one in asyncio.run(run())))
+        reward.close()
+        return drops
+
+
+def _facts(found: Measures, threshold: float) -> dict[str, str]:
+    def known(value: float | None) -> str:
+        return "unknown" if value is None else f"{value:.3f}"
+
+    facts = {
+        "solutions": f"{found.solutions:,} ({found.unscored} more could not be scored)",
+        "rated steps, share right": f"{found.steps:,}, {found.right:.3f}",
+        "AUC over all steps": known(found.auc),
+        "AUC within a problem": known(found.within_problem_auc),
+        "calibration error": known(found.calibration.error if found.calibration else None),
+        f"first error, F1 at {threshold:g}": known(found.first_error.f1 if found.first_error else None),
+        "lowest score is the last (by chance)": f"{found.lowest_last:.3f} ({found.lowest_last_by_chance:.3f})",
+        "rank correlation of lowest score and length": known(found.length_correlation),
+    }
+    if found.distance is not None:
+        d = found.distance
+        facts["first error named exactly, early, late, never"] = (
+            f"{d.exact:.3f}, {d.early:.3f}, {d.late:.3f}, {d.missed:.3f}"
+        )
+        facts["mean distance in steps, where one is named"] = known(d.steps)
+    return facts
+
+
 def write_figures(path: Path | None, figures: dict[str, Any]) -> None:
     """The whole file, or none."""
     import json
@@ -145,16 +251,16 @@ def write_figures(path: Path | None, figures: dict[str, Any]) -> None:
             file.write(json.dumps(figures, indent=1, allow_nan=False).encode() + b"\n")
 
 
-def _check(args: Processbench | Prmbench) -> None:
+def _check(args: Processbench | Prmbench | Steps) -> None:
     if sum(given is not None for given in (args.scores, args.reward, args.trivial)) != 1:
         raise InputError("scores come from one place", remedy="give one of --scores, --reward and --trivial")
-    if args.resamples < 1:
+    if not isinstance(args, Steps) and args.resamples < 1:
         raise InputError("too few resamples", remedy="take at least 1")
     if args.json is not None and not args.json.parent.is_dir():
         raise InputError("its folder does not exist", path=args.json, remedy="make the folder first")
 
 
-def _scores(args: Processbench | Prmbench, solutions: Sequence[LabelledSolution], file: Path | None) -> Scores:
+def _scores(args: Processbench | Prmbench | Steps, solutions: Sequence[LabelledSolution], file: Path | None) -> Scores:
     from stepmark.evaluate.scores import read_scores, score, trivial
 
     if file is not None:
@@ -174,7 +280,7 @@ def _scores(args: Processbench | Prmbench, solutions: Sequence[LabelledSolution]
         reward.close()
 
 
-def _by(args: Processbench | Prmbench) -> str:
+def _by(args: Processbench | Prmbench | Steps) -> str:
     return f"scores by {args.scores or args.reward or args.trivial}"
 
 

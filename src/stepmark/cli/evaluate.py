@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from stepmark.cli.benchmarks import Prmbench, Processbench, write_figures
+from stepmark.cli.benchmarks import Prmbench, Processbench, Steps, write_figures
 from stepmark.errors import InputError
 from stepmark.rewards.aggregate import Aggregation
 
@@ -137,6 +137,7 @@ class Evaluate:
         Annotated[Pool, tyro.conf.subcommand("pool")]
         | Annotated[Processbench, tyro.conf.subcommand("processbench")]
         | Annotated[Prmbench, tyro.conf.subcommand("prmbench")]
+        | Annotated[Steps, tyro.conf.subcommand("steps")]
     )
 
     def run(self) -> int:
