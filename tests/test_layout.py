@@ -15,8 +15,8 @@ ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "stepmark"
 # fmt: off
 ORDER = [
-    "types", "errors", "records", "steps", "precision", "grading", "problems", "formats", "engine", "policies",
-    "rewards", "labels", "search", "budget", "learn", "evaluate", "loop", "report", "serve", "cli",
+    "types", "errors", "records", "steps", "precision", "grading", "problems", "engine", "policies", "rewards",
+    "formats", "labels", "search", "budget", "learn", "evaluate", "loop", "report", "serve", "cli",
 ]
 # fmt: on
 """A module imports only from what stands before it here, and from its own folder."""

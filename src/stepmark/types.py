@@ -6,8 +6,8 @@ text, so that nothing is ever re-encoded in the middle of a solution.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 Finish = Literal["stop", "step", "length", "abort"]
 """Why sampling ended, filled by the backend: `stop` the solution ended, `step` one more step ended, `length` the token
@@ -144,6 +144,22 @@ class StepLabels:
     source: str
     """who rated: `oracle`, `rollout-hard`, `rollout-soft`, `human`, ..."""
     cost: Cost = Cost()
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledSolution:
+    """A solution, or its first steps (finish `step`), with its problem and the ratings of its steps: what a file of
+    step labels holds, whatever its format.
+
+    Each rating stands once. Where several solutions share their first steps (a tree, alternatives to a step), one of
+    them has the ratings of those steps and the others None. A problem without a known answer has the gold "".
+    """
+
+    problem: Problem
+    solution: Solution
+    labels: StepLabels
+    extra: dict[str, Any] = field(default_factory=dict)
+    """what else the file says of it, under the file's own names: carried along, to be written back"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,20 @@ from hypothesis import strategies as st
 from stepmark.errors import ScoreError
 from stepmark.rewards.aggregate import Aggregation, aggregate, sort_key
 
-HOWS: tuple[Aggregation, ...] = ("product", "min", "last", "mean")
+HOWS: tuple[Aggregation, ...] = ("product", "min", "last", "mean", "logits")
 probabilities = st.lists(st.floats(0, 1), min_size=1, max_size=12)
 
 
 def test_each_aggregation_by_hand() -> None:
-    scores = [0.5, 0.25, 1.0]
-    assert [aggregate(scores, how) for how in HOWS] == [0.125, 0.25, 1.0, pytest.approx(1.75 / 3)]
+    scores = [0.5, 0.25, 0.8]
+    by_hand = [0.1, 0.25, 0.8, pytest.approx(1.55 / 3), pytest.approx(math.log(4 / 3))]  # odds 1, 1/3 and 4
+    assert [aggregate(scores, how) for how in HOWS] == by_hand
+
+
+def test_logits_of_certainty_are_finite() -> None:
+    """Two certain steps of opposite kinds leave nothing, as they must by symmetry."""
+    assert aggregate([0.0, 1.0], "logits") == pytest.approx(0, abs=1e-6)
+    assert math.isfinite(aggregate([1.0] * 100, "logits"))
 
 
 @given(probabilities, probabilities)
@@ -35,7 +42,7 @@ def test_long_products_keep_their_order_where_floats_underflow() -> None:
 @given(st.permutations([0.1, 0.7, 0.3, 0.9, 0.31, 0.77]))
 def test_solutions_with_the_same_step_scores_in_another_order_tie(scores: list[float]) -> None:
     """Exactly, not up to rounding: a difference in the last bit would choose between equals."""
-    for how in ("product", "min", "mean"):
+    for how in ("product", "min", "mean", "logits"):
         assert aggregate(scores, how) == aggregate(sorted(scores), how)
         assert sort_key(scores, how) == sort_key(sorted(scores), how)
 
@@ -54,4 +61,6 @@ def test_a_product_of_unbounded_scores_is_refused(unbounded: list[float]) -> Non
     for function in (aggregate, sort_key):
         with pytest.raises(ScoreError, match="min, last or mean"):
             function(unbounded, "product")
+        with pytest.raises(ScoreError, match="min, last or mean"):
+            function(unbounded, "logits")
     assert aggregate(unbounded, "min") == min(unbounded)

@@ -1,4 +1,4 @@
-"""`stepmark evaluate`: what a selection method gains."""
+"""`stepmark evaluate`: what a selection method gains; the step benchmarks are in `benchmarks`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from stepmark.cli.benchmarks import Prmbench, Processbench, Steps, write_figures
 from stepmark.errors import InputError
 from stepmark.rewards.aggregate import Aggregation
 
@@ -85,7 +86,7 @@ class Pool:
             "vote": {"subsets": self.subsets, "seed": self.seed},
         }
         if self.json is not None:
-            _write(
+            write_figures(
                 self.json,
                 {**_verdict_figures(verdicts, self.labels), **_curve_figures(comparison), "settings": settings},
             )
@@ -130,12 +131,16 @@ class Pool:
 
 @dataclass(frozen=True)
 class Evaluate:
-    """What a selection method gains."""
+    """What a selection method gains, and how well step scores find errors on the field's benchmarks."""
 
-    what: Annotated[Pool, tyro.conf.subcommand("pool")] | Annotated[None, tyro.conf.Suppress]
+    what: (
+        Annotated[Pool, tyro.conf.subcommand("pool")]
+        | Annotated[Processbench, tyro.conf.subcommand("processbench")]
+        | Annotated[Prmbench, tyro.conf.subcommand("prmbench")]
+        | Annotated[Steps, tyro.conf.subcommand("steps")]
+    )
 
     def run(self) -> int:
-        assert self.what is not None
         return self.what.run()
 
 
@@ -238,13 +243,3 @@ def _notes(verdicts: PoolVerdicts, comparison: Comparison, labels: str) -> list[
         lines.append(f"{comparison.mixed} problems have an answer class whose members are labelled differently")
     lines += [f"{one.method} by {one.scores} {one.aggregate} is left out: {one.reason}" for one in comparison.left_out]
     return lines
-
-
-def _write(path: Path, figures: dict[str, Any]) -> None:
-    """The whole file or none."""
-    import json
-
-    from stepmark.records import replacing
-
-    with replacing(path) as file:
-        file.write(json.dumps(figures, indent=1, allow_nan=False).encode() + b"\n")

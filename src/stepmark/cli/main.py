@@ -19,8 +19,9 @@ VERBS = {
     "sample": "solutions of problems, from a model in this process or behind a server",
     "train": "an outcome or process reward model from recorded solutions",
     "score": "the steps of recorded solutions, by a reward model",
+    "convert": "step labels and solutions from one format to another",
     "grade": "answers against gold answers",
-    "evaluate": "what a selection method gains on a pool of candidates",
+    "evaluate": "what selection gains on a pool of candidates; ProcessBench; PRMBench",
 }
 """Each verb and what it does, in the order of the help. The verb `name` is the dataclass `Name` in `stepmark.cli.name`,
 which is imported only when the verb is called: the help of all verbs stays quick whatever one of them needs."""

@@ -52,7 +52,7 @@ class Train:
         labels = list(read(self.labels, StepLabels)) if self.labels else []
         data = assemble(
             self.kind,
-            problems.read(self.problems),
+            problems.read(self.problems, gold=self.kind == "orm"),
             read(self.solutions, Solution),
             labels,
             neutral="class" if self.settings.classes == 3 else self.settings.neutral,

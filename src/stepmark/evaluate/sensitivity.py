@@ -1,4 +1,5 @@
-"""Does a reward model compare a step with the facts? The drop of a right step's score when one number in it is changed.
+"""Does a reward model compare a step with the facts? The drop of a right step's score when one number, sign or
+name in it is changed.
 
 A model may reach a high AUC over all steps by knowing how hard a problem is. Such a model scores "24 - 10 = 14" and
 "24 - 10 = 15" alike, and cannot choose between two solutions of one problem.
@@ -8,6 +9,7 @@ import random
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from stepmark.rewards.base import RewardModel
 from stepmark.types import Prefix, Problem
@@ -15,7 +17,7 @@ from stepmark.types import Prefix, Problem
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """Step `step` (from 0) of a solution, which is right, and the same step with one number changed."""
+    """Step `step` (from 0) of a solution, which is right, and the same step with one thing changed."""
 
     problem: Problem
     steps: tuple[str, ...]
@@ -37,22 +39,37 @@ class Drop:
         return self.right - self.wrong
 
 
-def probe(problem: Problem, steps: Sequence[str], right_S: Sequence[bool], seed: int = 0) -> Probe | None:
-    """One probe of a solution: a right step among those before its first wrong one, a number in it, a digit of that
-    number replaced. None where no such step has a number.
+Change = Literal["number", "sign", "name"]
+"""what of a right step is changed: a digit of a number, an operation's sign, or a name of the question"""
+KINDS: tuple[Change, ...] = ("number", "sign", "name")
+_SIGN = re.compile(r"(?<=[\d\s)])[-+*/×÷](?=[\s\d$(])")
 
-    The change makes a right step wrong where its number matters, as in arithmetic and in quoted facts; in text where
-    it does not ("Step 3:") it may not.
+
+def probe(
+    problem: Problem, steps: Sequence[str], right_S: Sequence[bool], seed: int = 0, change: Change = "number"
+) -> Probe | None:
+    """One probe of a solution: a right step among those before its first wrong one, and one thing in it replaced by
+    another of its kind. None where no such step has one.
+
+    The change makes a right step wrong where what is changed matters, as in arithmetic and in quoted facts; in text
+    where it does not ("Step 3:") it may not.
     """
     rng = random.Random(repr((seed, problem.id, tuple(steps))))
     first_wrong = next((s for s, right in enumerate(right_S) if not right), len(steps))
-    places = [(s, m.start()) for s in range(first_wrong) for m in re.finditer(r"\d", steps[s])]
-    if not places:
+    names = sorted(set(re.findall(r"(?<=[a-z,] )[A-Z][a-z]+\b", problem.question)))
+    kinds: dict[Change, tuple[str | re.Pattern[str], Sequence[str]]] = {
+        "number": (r"\d", "0123456789"),
+        "sign": (_SIGN, "+-*/"),
+        "name": (rf"\b(?:{'|'.join(names)})\b", names),
+    }
+    pattern, others = kinds[change]
+    places = [(s, m) for s in range(first_wrong) for m in re.finditer(pattern, steps[s]) if m[0]]
+    if not places or len(others) < 2:
         return None
-    step, at = rng.choice(places)
+    step, found = rng.choice(places)
     text = steps[step]
-    digit = rng.choice([d for d in "0123456789" if d != text[at]])
-    return Probe(problem, tuple(steps), step, text[:at] + digit + text[at + 1 :])
+    other = rng.choice([one for one in others if one != found[0]])
+    return Probe(problem, tuple(steps), step, text[: found.start()] + other + text[found.end() :])
 
 
 async def drop(reward: RewardModel, probe: Probe) -> Drop:

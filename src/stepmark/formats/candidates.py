@@ -3,10 +3,13 @@
 A pool has one line per problem, `{"problem_id", "question", "ground_truth", "candidates": [{"steps", "answer",
 "is_correct", "num_tokens"}]}`; a scores file one line per candidate, `{"problem_id", "candidate_index",
 "step_scores"}`, in any order, the index counting from 0. Other fields are ignored. `answer` may be null; `is_correct`
-and `num_tokens` may be missing. Reading only.
+and `num_tokens` may be missing.
+
+As labelled solutions, candidates have no ratings. The file does not say how sampling ended: one with an answer counts
+as finished, one without as given up.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -14,8 +17,10 @@ from typing import Annotated
 import msgspec
 
 from stepmark.errors import InputError, ScoreError
+from stepmark.formats.labelled import UNRATED, Lost, count_fields, put
 from stepmark.records import json_lines
-from stepmark.types import Problem
+from stepmark.rewards.examples import Neutral
+from stepmark.types import Cost, Finish, LabelledSolution, Problem, Solution, StepLabels
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +69,46 @@ def read_candidates(path: Path) -> tuple[Candidates, ...]:
     Raises InputError, naming file and line: a missing or malformed file, an empty pool, a repeated problem, a problem
     without gold answer or without candidates, a candidate without steps.
     """
-    pool: dict[str, Candidates] = {}
+    return tuple(_problems(path))
+
+
+def read(path: Path, lost: Lost) -> Iterator[LabelledSolution]:
+    """The candidates as labelled solutions, one problem at a time. Errors as `read_candidates`."""
+    for one in _problems(path):
+        for index, candidate in enumerate(one.candidates):
+            extra = {} if candidate.recorded is None else {"is_correct": candidate.recorded}
+            finish: Finish = "abort" if candidate.answer is None else "stop"
+            cost = Cost(generated=candidate.tokens or 0)
+            yield LabelledSolution(
+                one.problem,
+                Solution(one.problem.id, index, candidate.steps, candidate.answer, finish, cost=cost),
+                StepLabels(one.problem.id, index, (None,) * len(candidate.steps), UNRATED),
+                extra,
+            )
+
+
+def write(path: Path, solutions: Iterable[LabelledSolution], lost: Lost, neutral: Neutral | None = None) -> None:
+    """The solutions of each problem as its candidates, in their order; they are held in memory, since a pool has each
+    problem once. First steps alone, and solutions of a problem without gold answer, are left out and counted."""
+    pool: dict[str, _Problem] = {}
+    for one in solutions:
+        problem, solution = one.problem, one.solution
+        if solution.finish == "step" or not problem.gold:
+            lost["first steps alone or solutions without a gold answer, left out"] += 1
+            continue
+        if rated := sum(rating is not None for rating in one.labels.ratings):
+            lost["ratings, not carried"] += rated
+        count_fields(one.extra, frozenset({"is_correct"}), lost)
+        row = pool.setdefault(problem.id, _Problem(problem.id, problem.question, [], problem.gold))
+        tokens = solution.cost.generated or None
+        row.candidates.append(_Candidate(list(solution.steps), solution.answer, one.extra.get("is_correct"), tokens))
+    put(path, pool.values())
+
+
+def _problems(path: Path) -> Iterator[Candidates]:
+    seen: set[str] = set()
     for line, row in json_lines(path, _Problem):
-        if row.problem_id in pool:
+        if row.problem_id in seen:
             raise InputError(
                 f"problem {row.problem_id!r} again", path=path, line=line, remedy="keep one line of the two"
             )
@@ -89,13 +131,13 @@ def read_candidates(path: Path) -> tuple[Candidates, ...]:
                     line=line,
                     remedy="give its text as at least one step",
                 )
-        pool[row.problem_id] = Candidates(
+        seen.add(row.problem_id)
+        yield Candidates(
             Problem(row.problem_id, row.question, row.ground_truth, source=path.name.partition(".")[0]),
             tuple(Candidate(tuple(c.steps), c.answer, c.num_tokens, c.is_correct) for c in row.candidates),
         )
-    if not pool:
+    if not seen:
         raise InputError("the pool is empty", path=path, remedy="give at least one problem with candidates")
-    return tuple(pool.values())
 
 
 def read_step_scores(path: Path, pool: Sequence[Candidates]) -> tuple[tuple[tuple[float, ...], ...], ...]:

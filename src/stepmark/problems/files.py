@@ -20,8 +20,9 @@ class _Row(msgspec.Struct):
     level: int | None = None
 
 
-def read(path: str | os.PathLike[str]) -> list[Problem]:
-    """Problems of your own: JSON lines, plain or `.gz`, each with the texts `id`, `question` and `gold`.
+def read(path: str | os.PathLike[str], *, gold: bool = True) -> list[Problem]:
+    """Problems of your own: JSON lines, plain or `.gz`, each with the texts `id`, `question` and `gold`. With `gold`
+    False it may be empty: the steps of a problem can be rated without a known answer.
 
     `source` is optional (the file's name without its endings), `level` is an optional integer, other fields are
     ignored. Raises `InputError`, naming file and line, for a field that is missing, empty or of another type, for an id
@@ -29,15 +30,18 @@ def read(path: str | os.PathLike[str]) -> list[Problem]:
     """
     source = Path(path).name.removesuffix(".gz").removesuffix(".jsonl")
     rows = json_lines(path, _Row)
-    return collect(path, ((n, Problem(r.id, r.question, r.gold, r.source or source, r.level)) for n, r in rows))
+    problems = ((n, Problem(r.id, r.question, r.gold, r.source or source, r.level)) for n, r in rows)
+    return collect(path, problems, gold=gold)
 
 
-def collect(path: str | os.PathLike[str], problems: Iterable[tuple[int, Problem]]) -> list[Problem]:
+def collect(
+    path: str | os.PathLike[str], problems: Iterable[tuple[int, Problem]], *, gold: bool = True
+) -> list[Problem]:
     """The problems of the lines of `path`: at least one, each with a question, a gold and an id of its own."""
     lines: dict[str, int] = {}
     found = []
     for line, problem in problems:
-        for name in ("id", "question", "gold"):
+        for name in ("id", "question", "gold") if gold else ("id", "question"):
             if not getattr(problem, name).strip():
                 raise InputError(
                     f"the problem's {name} is empty", path=path, line=line, remedy="fill it in, or remove the line"

@@ -1,6 +1,6 @@
 """Record files and runs: append, read, resume."""
 
-from stepmark.records.files import Writer, digest, json_lines, read, replacing, write
+from stepmark.records.files import Writer, digest, encode, json_lines, read, replacing, write
 from stepmark.records.run import Manifest, Opening, Run, read_manifest
 from stepmark.records.stage import Job, complete, pace
 
@@ -12,6 +12,7 @@ __all__ = [
     "Writer",
     "complete",
     "digest",
+    "encode",
     "json_lines",
     "pace",
     "read",

@@ -91,7 +91,7 @@ def write(path: str | os.PathLike[str], records: Iterable[object]) -> None:
     squeeze = zlib.compressobj(wbits=GZIP) if path.suffix == ".gz" else None
     with replacing(path) as file:
         for record in records:
-            line = _encode(record)
+            line = encode(record)
             file.write(squeeze.compress(line) if squeeze else line)
         if squeeze:
             file.write(squeeze.flush())
@@ -138,7 +138,7 @@ class Writer:
         Raises `RecordError` when the record would not read back equal to itself (a NaN, a list for a tuple) or the
         system refuses the bytes (a full disk); nothing of it is then left in the file.
         """
-        self._append(_encode(record))
+        self._append(encode(record))
 
     def _append(self, line: bytes) -> None:
         data = _member(line) if self.path.suffix == ".gz" else line
@@ -167,8 +167,9 @@ def _decoder(type: Any) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(type)
 
 
-def _encode(record: object) -> bytes:
-    """One line of JSON that decodes to an equal record. (JSON has no NaN: msgspec writes null, which may be valid.)"""
+def encode(record: object) -> bytes:
+    """One line of JSON that decodes to an equal record, or `RecordError`. (JSON has no NaN: msgspec writes null, which
+    may be valid.)"""
     kind: Any = type(record)
     try:
         line = msgspec.json.encode(record)

@@ -9,9 +9,11 @@ from stepmark.grading import grade
 from stepmark.rewards.examples import Example, Kind, Neutral, from_signed
 from stepmark.types import Problem, Solution, StepLabels
 
-SIGNED = frozenset({"oracle", "human"})
-"""sources whose ratings are +1, 0, -1"""
-VALUES = frozenset({"rollout-hard", "rollout-soft"})
+SIGNED = frozenset({"oracle", "human", "injected"})
+"""sources whose ratings are +1, 0, -1; `injected`: errors were put into a right solution"""
+HARD = frozenset({"rollout-hard", "hard"})
+"""sources whose ratings are 0 or 1; `hard`: the file does not say who rated"""
+VALUES = HARD | {"rollout-soft", "soft"}
 """sources whose ratings are in [0, 1]"""
 
 
@@ -19,7 +21,8 @@ VALUES = frozenset({"rollout-hard", "rollout-soft"})
 class Assembled:
     examples: tuple[Example, ...]
     unfinished: int
-    """solutions left out because they were cut: their last step may be torn"""
+    """solutions left out because they were cut, where their last step may be torn, or given up; for an ORM also those
+    of which only the first steps are given (finish `step`), which have no outcome"""
     unlabelled: int
     """solutions left out because no step is rated (PRM), or the grader cannot judge the answer (ORM)"""
 
@@ -54,7 +57,7 @@ def assemble(
     for key, solution in by_key.items():
         if solution.problem_id not in problem_of:
             raise InputError(f"problem {solution.problem_id!r} has a solution but is not given")
-        if solution.finish != "stop":
+        if solution.finish != "stop" and (kind == "orm" or solution.finish != "step"):
             unfinished += 1
             continue
         problem = problem_of[solution.problem_id]
