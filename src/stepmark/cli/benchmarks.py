@@ -33,7 +33,9 @@ class Processbench:
     scores: Path | None = None
     """step scores of those rows"""
     reward: Path | None = None
-    """directory of a reward model that `stepmark train` wrote"""
+    """directory of a reward model: one that `stepmark train` wrote, or a published one"""
+    family: str | None = None
+    """how a published model is read, where its files do not tell it (see `stepmark score --help`)"""
     trivial: Trivial | None = None
     """a predictor that reads nothing, to compare with"""
     threshold: float = 0.5
@@ -94,7 +96,9 @@ class Prmbench:
     scores: Path | None = None
     """step scores of those rows"""
     reward: Path | None = None
-    """directory of a reward model that `stepmark train` wrote"""
+    """directory of a reward model: one that `stepmark train` wrote, or a published one"""
+    family: str | None = None
+    """how a published model is read, where its files do not tell it (see `stepmark score --help`)"""
     trivial: Trivial | None = None
     """a predictor that reads nothing, to compare with"""
     threshold: float = 0.5
@@ -151,7 +155,9 @@ class Steps:
     scores: Path | None = None
     """step scores: lines with row, counted from 0 (as `convert --to labelled` writes them), and step_scores"""
     reward: Path | None = None
-    """directory of a reward model that `stepmark train` wrote"""
+    """directory of a reward model: one that `stepmark train` wrote, or a published one"""
+    family: str | None = None
+    """how a published model is read, where its files do not tell it (see `stepmark score --help`)"""
     trivial: Trivial | None = None
     """a predictor that reads nothing, to compare with"""
     threshold: float = 0.5
@@ -195,10 +201,10 @@ class Steps:
         from statistics import fmean
 
         from stepmark.evaluate.sensitivity import KINDS, drop, probe
-        from stepmark.rewards.local import LocalReward
+        from stepmark.rewards.families import load
 
         assert self.reward is not None
-        reward = LocalReward.load(self.reward)
+        reward = load(self.reward, self.family).reward
         drops = {}
         for kind in KINDS:
             probes = [
@@ -270,10 +276,12 @@ def _scores(args: Processbench | Prmbench | Steps, solutions: Sequence[LabelledS
 
     import asyncio
 
-    from stepmark.rewards.local import LocalReward
+    from stepmark.rewards.families import load
 
     assert args.reward is not None
-    reward = LocalReward.load(args.reward)
+    loaded = load(args.reward, args.family)
+    print(loaded.told)
+    reward = loaded.reward
     try:
         return asyncio.run(score(reward, solutions))
     finally:
