@@ -7,6 +7,10 @@ from GSM8K's training solutions and errors made by rule.
 
 Each reference solution stands beside a copy in which the result of one calculation is wrong. The problems are of
 GSM8K's training split; ProcessBench's are of its test split, so that none was seen.
+
+It is a floor: at this size (2,000 problems, 2 epochs, 7 minutes of one shared core) it learns little but the base rate.
+Held-out step AUC .587; ProcessBench gsm8k F1 16.0 [10.4, 21.4] with the threshold tuned on math (.824; at .5 it names
+no step, F1 0), PRMBench test_p1 45.9 [45.4, 46.3], as `--trivial always_right`; sensitivity .000.
 """
 
 import random

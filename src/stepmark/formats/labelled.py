@@ -22,6 +22,8 @@ from stepmark.types import Finish, LabelledSolution, Problem, Solution, StepLabe
 Lost = Counter[str]
 """What was left out or changed on the way -> how often."""
 
+BLOCK = 1 << 18
+"""bytes written at once"""
 UNRATED = "nobody"
 """the source of labels that are all None"""
 
@@ -83,12 +85,12 @@ def put(path: Path, rows: Iterable[object]) -> None:
     buffer = bytearray()
     with replacing(path) as file:
         for row in rows:
-            encoder.encode_into(row, buffer)
+            encoder.encode_into(row, buffer, -1)
             buffer += b"\n"
-            file.write(squeeze.compress(buffer) if squeeze else buffer)
-            buffer.clear()
-        if squeeze:
-            file.write(squeeze.flush())
+            if len(buffer) > BLOCK:
+                file.write(squeeze.compress(buffer) if squeeze else buffer)
+                buffer.clear()
+        file.write(squeeze.compress(buffer) + squeeze.flush() if squeeze else buffer)
 
 
 def targets(labels: StepLabels, neutral: Neutral | None, lost: Lost) -> tuple[float | None, ...]:
