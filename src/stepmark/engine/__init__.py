@@ -5,5 +5,6 @@ cache.py     the tensors: a pool for the tree, slots for the running samples
 decoder.py   the forward pass of a Hugging Face decoder, with attention left open
 attention.py attention of a prefill and of one decoding step over those tensors
 draw.py      logits to tokens, with randomness that is a function of (seed, sample index, position)
+openmp.py    who holds the processor's threads
 engine.py    requests join and leave a running batch; the awaitable face
 """

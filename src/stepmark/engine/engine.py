@@ -19,6 +19,7 @@ from torch import Tensor
 from stepmark.engine.attention import PrefillAttention
 from stepmark.engine.cache import Ints, Pool
 from stepmark.engine.decoder import Decoder
+from stepmark.engine.openmp import release_threads
 from stepmark.engine.rows import STOP, Rows, Stops
 from stepmark.engine.tree import Node, Places, PrefixTree
 from stepmark.errors import BackendError, InputError
@@ -191,6 +192,7 @@ class Engine:
             self._unanswered.add(job)
             job.future.add_done_callback(lambda _: self._answered(job))
             if self._thread is None:
+                release_threads()
                 self._thread = threading.Thread(target=self._work, name="stepmark-engine")
                 self._thread.start()
 
