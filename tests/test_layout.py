@@ -16,7 +16,7 @@ SOURCE = ROOT / "src" / "stepmark"
 # fmt: off
 ORDER = [
     "types", "errors", "records", "steps", "precision", "grading", "problems", "engine", "policies", "rewards",
-    "formats", "labels", "search", "budget", "learn", "evaluate", "loop", "report", "serve", "cli",
+    "formats", "labels", "budget", "search", "learn", "evaluate", "loop", "report", "serve", "cli",
 ]
 # fmt: on
 """A module imports only from what stands before it here, and from its own folder."""

@@ -12,6 +12,7 @@ from stepmark.evaluate.curves import Curve, Difference, Method, Point
 from stepmark.evaluate.estimators import Estimate, best_of_n, check_sizes, pass_at_k, vote
 from stepmark.evaluate.intervals import Bootstrap, accuracy_interval, interval, resample
 from stepmark.rewards.aggregate import Aggregation, sort_key
+from stepmark.search.vote import weights
 
 Floats = NDArray[np.float64]
 Key = tuple[Method, str | None, Aggregation | None]
@@ -161,7 +162,7 @@ def _estimates(
         best_K = best_of_n(correct_N, keys_N, ns, known_N)
         found["best_of_n", one.name, one.aggregate] = Estimate(best_K, exact_K)
         if (one.name, one.aggregate) not in mute:
-            weights_N = np.where(known_N, _weights(keys_N, one.aggregate), 0.0)
+            weights_N = np.where(known_N, weights(keys_N, one.aggregate), 0.0)
             voters_N = np.where(known_N, classes_N, -1)
             found["weighted_vote", one.name, one.aggregate] = vote(
                 correct_N, voters_N, ns, weights_N, subsets=subsets, seed=seed
@@ -188,14 +189,6 @@ def _sort_keys(scored: Scored, problems: Sequence[Graded]) -> list[Floats]:
                     raise ScoreError(f"{where}, candidate {candidate}: {error.problem}", remedy=error.remedy) from None
         keys.append(keys_N)
     return keys
-
-
-def _weights(keys_N: Floats, how: Aggregation) -> Floats:
-    """Votes are weighed within a problem, so products may be scaled: the largest to 1, where they would underflow."""
-    if how != "product":
-        return keys_N
-    largest = np.nanmax(keys_N, initial=-np.inf)
-    return np.exp(keys_N - largest) if np.isfinite(largest) else np.zeros_like(keys_N)
 
 
 def _mean_tokens(tokens_P_N: Sequence[Sequence[int] | None] | None, ns: Sequence[int]) -> list[float | None]:

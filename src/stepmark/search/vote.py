@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stepmark.errors import ScoreError
+from stepmark.rewards.aggregate import Aggregation
 
 TIE = 1e-12
 """Relative difference below which two sums of weights are the same: sums of equal weights in another order differ in
@@ -36,6 +37,15 @@ def chances(classes_N: Sequence[int | None], weights_N: Sequence[float | None] |
         return {}
     totals_C = np.array([sum(weight for answer, weight in voters if answer == one) for one in answers])
     return dict(zip(answers, winners(totals_C, np.ones(len(answers), dtype=bool)).tolist(), strict=True))
+
+
+def weights(keys_N: NDArray[np.float64], how: Aggregation) -> NDArray[np.float64]:
+    """The weights of votes from their solutions' scores (as `sort_key`; NaN: no score). Votes are weighed within a
+    problem, so products may be scaled: the largest to 1, where they would underflow."""
+    if how != "product":
+        return keys_N
+    largest = np.nanmax(keys_N, initial=-np.inf)
+    return np.exp(keys_N - largest) if np.isfinite(largest) else np.zeros_like(keys_N)
 
 
 def winners(totals_C: NDArray[np.float64], present_C: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -1,0 +1,1 @@
+"""What compute costs, and how it is best spent on a problem."""
