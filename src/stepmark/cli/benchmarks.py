@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from stepmark.evaluate.measures import Measures
     from stepmark.evaluate.scores import Scores
     from stepmark.evaluate.sensitivity import Change, Drop, Probe
+    from stepmark.rewards.families.outcome import OutcomeReward
+    from stepmark.rewards.local import LocalReward
     from stepmark.types import LabelledSolution
 
 
@@ -201,10 +204,9 @@ class Steps:
         from statistics import fmean
 
         from stepmark.evaluate.sensitivity import KINDS, drop, probe
-        from stepmark.rewards.families import load
 
         assert self.reward is not None
-        reward = load(self.reward, self.family).reward
+        reward = _reward(self.reward, self.family)
         drops = {}
         for kind in KINDS:
             probes = [
@@ -219,7 +221,6 @@ class Steps:
 
             if probes:
                 drops[kind] = (len(probes), fmean(one.value for one in asyncio.run(run())))
-        reward.close()
         return drops
 
 
@@ -276,16 +277,18 @@ def _scores(args: Processbench | Prmbench | Steps, solutions: Sequence[LabelledS
 
     import asyncio
 
+    assert args.reward is not None
+    return asyncio.run(score(_reward(args.reward, args.family), solutions))
+
+
+@cache
+def _reward(path: Path, family: str | None) -> LocalReward | OutcomeReward:
+    """The reward model, read once for all that the verb asks of it; it ends with the process."""
     from stepmark.rewards.families import load
 
-    assert args.reward is not None
-    loaded = load(args.reward, args.family)
+    loaded = load(path, family)
     print(loaded.told)
-    reward = loaded.reward
-    try:
-        return asyncio.run(score(reward, solutions))
-    finally:
-        reward.close()
+    return loaded.reward
 
 
 def _by(args: Processbench | Prmbench | Steps) -> str:

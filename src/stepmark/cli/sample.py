@@ -84,7 +84,7 @@ class Sample:
     seed: int = 0
     """sample i of a problem depends on the seed, the problem and i"""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """of a model directory; auto is the one it was saved in"""
+    """of a model directory; auto is the one it was saved in, but float32 where the CPU would emulate bfloat16"""
     at_once: int = 64
     """requests to a server in flight at most"""
     key_variable: str = "OPENAI_API_KEY"

@@ -49,7 +49,7 @@ class Score:
     name: str = "solutions"
     """which record file of a candidates' run"""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """bfloat16 is about twice as fast, and scores differ by some .001"""
+    """bfloat16 is faster where the processor has units for it, and scores differ by some .001"""
 
     family: str | None = None
     """how a published model is read: math-shepherd, rlhflow, skywork-o1, qwen-math-prm, er-prm, pqm, llemma, trl"""

@@ -18,7 +18,7 @@ SHARERS = (4, 32)
 """the rows of a trunk: fewer copy the prefix into their own blocks, more take a second trunk"""
 
 FINISHES: tuple[Finish | None, ...] = (None, "stop", "step", "length")
-STOP = 1
+STOP = FINISHES.index("stop")
 
 
 @dataclass(frozen=True)

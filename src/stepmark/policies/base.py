@@ -52,7 +52,12 @@ def check_request(n: int, sampling: Sampling) -> None:
 def seed_at(seed: int, index: int, place: int) -> int:
     """A seed (63 bits) for a backend that starts its random numbers anew with every request: of sample `index`, where
     `place` tokens stand before it. With the caller's own seed every step of a solution would repeat them."""
-    return int.from_bytes(hashlib.sha256(repr((seed, index, place)).encode()).digest()[:8]) >> 1
+    return seed_from(seed, index, place)
+
+
+def seed_from(*parts: object) -> int:
+    """A seed (63 bits) that hangs on all of the parts."""
+    return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:8]) >> 1
 
 
 async def past_blank_lines(

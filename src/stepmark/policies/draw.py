@@ -1,12 +1,11 @@
 """The first stage of every experiment: n solutions of each problem, on record."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 
 from stepmark.errors import InputError
 from stepmark.grading import extract
-from stepmark.policies.base import Policy
+from stepmark.policies.base import Policy, seed_from
 from stepmark.records import Job, Run, complete
 from stepmark.steps import join
 from stepmark.types import Completion, Prefix, Problem, Sampling, Solution
@@ -15,8 +14,7 @@ from stepmark.types import Completion, Prefix, Problem, Sampling, Solution
 def seed_of(seed: int, problem: Problem, steps: Sequence[str] = ()) -> int:
     """A seed of its own for each prefix. With one seed for all, sample i of every problem would draw on the same random
     numbers, and problems would not be independent."""
-    place = hashlib.sha256(repr((seed, problem.id, tuple(steps))).encode()).digest()
-    return int.from_bytes(place[:8]) >> 1
+    return seed_from(seed, problem.id, tuple(steps))
 
 
 def solution(problem: Problem, index: int, completion: Completion) -> Solution:
