@@ -70,9 +70,13 @@ class Chain:
 
     def _from_the_ends(self) -> list[str]:
         try:
-            return list(TopologicalSorter({state: list(chances) for state, chances in self.moves.items()}).static_order())
+            return list(
+                TopologicalSorter({state: list(chances) for state, chances in self.moves.items()}).static_order()
+            )
         except CycleError as error:
-            raise InputError(f"the walk can go round: {error.args[1]}", remedy="name the states of each depth") from None
+            raise InputError(
+                f"the walk can go round: {error.args[1]}", remedy="name the states of each depth"
+            ) from None
 
 
 def straight(chance: float, depth: int, *, right: str = "1", wrong: str = "0") -> Chain:
@@ -96,7 +100,7 @@ class SimulatedPolicy:
     def __init__(self, chain: Chain, *, wordings: int = 2**40) -> None:
         self.chain = chain
         self.wordings = wordings
-        self._drawn = ScriptedPolicy(lambda prefix, index, seed: self._rest(prefix, index, seed))
+        self._drawn = ScriptedPolicy(self._rest)
         self._greedy = ScriptedPolicy(lambda prefix, index, seed: self._rest(prefix, None, seed))
 
     async def sample(self, prefix: Prefix, n: int, sampling: Sampling) -> list[Completion]:
@@ -114,7 +118,7 @@ class SimulatedPolicy:
             written.append(f"{state} {0 if index is None else rng.randrange(self.wordings)}")
         rng = random.Random(seed_from(seed, index, len(written)))
         answer = _one(self.chain.answers[state], None if index is None else rng)
-        return join([*written[len(prefix.steps) :], f"{ANSWER} {answer}"])
+        return join(written[len(prefix.steps) :]) + f"{ANSWER} {answer}"
 
     def _begins(self, prefix: Prefix) -> str:
         if prefix.steps:
@@ -172,7 +176,8 @@ class MiscalibratedReward:
         return checked(prefix, [self._bent(score) for score in true.scores], true.cost)
 
     def _bent(self, score: float) -> float:
-        for_it, against = score**self._gain * math.exp(self._shift), (1 - score) ** self._gain
+        for_it = math.pow(score, self._gain) * math.exp(self._shift)
+        against = math.pow(1 - score, self._gain)
         return for_it / (for_it + against)
 
 
