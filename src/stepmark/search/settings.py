@@ -29,6 +29,11 @@ class Settings:
     """the models' sizes; without them no FLOPs are counted"""
     seed: int = 0
 
+    @property
+    def scored(self) -> bool:
+        """Whether solutions are scored: a majority needs no reward model."""
+        return True
+
     def __post_init__(self) -> None:
         for name in ("max_tokens", "max_step_tokens", "max_steps"):
             at_least(self, name, 1)

@@ -12,7 +12,6 @@ Every request of a search goes through `Tree`, so that what holds for one strate
 
 import asyncio
 import random
-import time
 from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -93,8 +92,6 @@ class SearchResult:
     """None: the models' sizes were not given"""
     exhausted: bool
     """whether the budget ended the search"""
-    seconds: float = field(compare=False)
-    """wall time; the only part that is not a function of settings and problem"""
 
     @property
     def solution(self) -> tuple[str, ...]:
@@ -181,7 +178,6 @@ class Tree:
         self.exhausted = False
         self._scores: dict[tuple[str, ...], tuple[float, ...]] = {}
         self._seen: dict[tuple[tuple[str, ...], bool], Growing] = {}
-        self._began = time.monotonic()
 
     async def grow(
         self,
@@ -308,7 +304,6 @@ class Tree:
             generations=self.account.generations,
             flops=self.account.flops if self.settings.models is not None else None,
             exhausted=self.exhausted,
-            seconds=time.monotonic() - self._began,
         )
 
     def _room(self, parent: Growing, whole: bool) -> int:

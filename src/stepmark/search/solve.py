@@ -1,0 +1,142 @@
+"""The searches of many problems, on record: written here, read here.
+
+A run of searches holds `problems`, `searches` (the whole tree of each) and `timings`. What a search gives is a function
+of its problem and the run's `Setup`; how long it took is not, and stands apart, so that equal searches are equal
+records. One thing is left to chance: how many prompt tokens came from a cache, which hangs on what else was read. So
+the costs of a run that was killed and resumed may be split otherwise between `prompt` and `cached` (and its FLOPs be
+others), and a budget in FLOPs may end a search elsewhere; trees, answers and generated tokens are the same.
+"""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from stepmark.errors import InputError, RecordError
+from stepmark.policies.base import Policy
+from stepmark.records import Job, Manifest, Run, complete, read, read_manifest
+from stepmark.rewards.base import RewardModel
+from stepmark.search.strategies import STRATEGIES
+from stepmark.search.tree import SearchResult
+from stepmark.types import Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """All that a run's searches depend on: what its manifest holds."""
+
+    strategy: str
+    """a name in `STRATEGIES`"""
+    settings: Any
+    """of its class; in a manifest, by their names"""
+    policy: dict[str, Any]
+    """who writes: `name` and what else tells it apart"""
+    reward: dict[str, Any] | None
+    """who scores, alike; None: nobody"""
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """The seconds from the first request of a search to its answer, while others ran beside it. A search that a kill
+    left without its record is done again, and has two: the last one counts."""
+
+    problem_id: str
+    index: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Searches:
+    """A finished run of searches, in the order of its problems."""
+
+    path: Path
+    setup: Setup
+    """with settings of the strategy's class"""
+    problems: tuple[Problem, ...]
+    results: tuple[SearchResult, ...]
+    seconds: tuple[float | None, ...]
+    """None: lost"""
+
+
+async def solve(
+    run: Run,
+    problems: Sequence[Problem],
+    policy: Policy,
+    reward: RewardModel | None,
+    setup: Setup,
+    *,
+    aside: Callable[[SearchResult], str] = lambda result: "",
+) -> list[SearchResult]:
+    """The searches of all problems, awaited at once, in the problems' order. What is on record is not searched again;
+    `aside` may add words to the progress as results come (see `complete`).
+
+    Raises InputError: two problems share an id, or the strategy reads scores and there is no reward model.
+    """
+    search = STRATEGIES[setup.strategy][0]
+    if setup.settings.scored and reward is None:
+        remedy = "give one, or a strategy that takes a majority (parallel, adaptive, revise)"
+        raise InputError(f"{setup.strategy}, as it is set, needs a reward model", remedy=remedy)
+
+    def job(problem: Problem) -> Job[SearchResult]:
+        async def work() -> list[SearchResult]:
+            began = time.monotonic()
+            result = await search(problem, policy, reward, setup.settings)
+            run.append("timings", Timing(problem.id, 0, time.monotonic() - began))
+            return [result]
+
+        return Job(((problem.id, 0),), work)
+
+    return await complete(
+        run,
+        "searches",
+        SearchResult,
+        [job(problem) for problem in problems],
+        title="searches",
+        unit="problems",
+        spent=lambda result: result.cost + result.scoring,
+        aside=aside,
+    )
+
+
+def read_searches(path: str | PathLike[str]) -> Searches:
+    """Raises RecordError where `path` is no run of searches, or where problems are not searched yet."""
+    path = Path(path)
+    manifest = read_manifest(path)
+    setup = _setup(manifest, path)
+    ending = ".jsonl.gz" if manifest.compressed else ".jsonl"
+    problems = tuple(read(path / f"problems{ending}", Problem))
+    searches, timings = path / f"searches{ending}", path / f"timings{ending}"
+    found = {one.problem_id: one for one in read(searches, SearchResult)} if searches.exists() else {}
+    seconds = {one.problem_id: one.seconds for one in read(timings, Timing)} if timings.exists() else {}
+    if missing := [one for one in problems if one.id not in found]:
+        raise RecordError(
+            f"{len(missing)} of {len(problems)} problems are not searched yet",
+            path=path,
+            remedy="run the same stepmark search again: it resumes",
+        )
+    return Searches(
+        path,
+        setup,
+        problems,
+        tuple(found[one.id] for one in problems),
+        tuple(seconds.get(one.id) for one in problems),
+    )
+
+
+def _setup(manifest: Manifest, path: Path) -> Setup:
+    """The manifest's settings in their classes. JSON knows no infinity: a number that is null was one."""
+    try:
+        setup = msgspec.convert(manifest.settings, Setup)
+        kind = STRATEGIES[setup.strategy][1]
+        lost = {one.name for one in fields(kind) if one.type is float and setup.settings.get(one.name, 0) is None}
+        settings = msgspec.convert({**setup.settings, **dict.fromkeys(lost, math.inf)}, kind)
+    except (msgspec.ValidationError, KeyError, AttributeError) as error:
+        raise RecordError(
+            f"it is no run of searches: {error}", path=path, remedy="give a run of stepmark search"
+        ) from None
+    return Setup(setup.strategy, settings, setup.policy, setup.reward)
