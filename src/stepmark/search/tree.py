@@ -327,12 +327,11 @@ class Tree:
 
     async def _draw(self, call: "_Call", whole: bool, temperature: float | None) -> list[Completion]:
         parent = call.parent
-        place = parent.place if call.start == 0 else (*parent.place, f"from {call.start}")
         sampling = Sampling(
             temperature=self.settings.temperature if temperature is None else temperature,
             max_tokens=call.limit,
             stop="end" if whole else "step",
-            seed=seed_of(self.settings.seed, self.problem, place),
+            seed=request_seed(self.settings.seed, self.problem, parent.place, call.start),
         )
         return await self.policy.sample(Prefix(parent.problem, parent.steps, parent.token_ids), call.n, sampling)
 
@@ -372,6 +371,11 @@ class Tree:
             scoring=node.scoring,
             revises=None if node.revises is None else number[id(node.revises)],
         )
+
+
+def request_seed(seed: int, problem: Problem, place: tuple[str, ...], start: int) -> int:
+    """Of the request for the children of a place in the tree, from child number `start` on."""
+    return seed_of(seed, problem, place if start == 0 else (*place, f"from {start}"))
 
 
 async def together(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
