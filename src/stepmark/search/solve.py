@@ -7,10 +7,9 @@ the costs of a run that was killed and resumed may be split otherwise between `p
 others), and a budget in FLOPs may end a search elsewhere; trees, answers and generated tokens are the same.
 """
 
-import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from stepmark.errors import InputError, RecordError
 from stepmark.policies.base import Policy
 from stepmark.records import Job, Manifest, Run, complete, read, read_manifest
 from stepmark.rewards.base import RewardModel
-from stepmark.search.strategies import STRATEGIES
+from stepmark.search.strategies import STRATEGIES, settings_of
 from stepmark.search.tree import SearchResult
 from stepmark.types import Problem
 
@@ -129,13 +128,11 @@ def read_searches(path: str | PathLike[str]) -> Searches:
 
 
 def _setup(manifest: Manifest, path: Path) -> Setup:
-    """The manifest's settings in their classes. JSON knows no infinity: a number that is null was one."""
+    """The manifest's settings in their classes."""
     try:
         setup = msgspec.convert(manifest.settings, Setup)
-        kind = STRATEGIES[setup.strategy][1]
-        lost = {one.name for one in fields(kind) if one.type is float and setup.settings.get(one.name, 0) is None}
-        settings = msgspec.convert({**setup.settings, **dict.fromkeys(lost, math.inf)}, kind)
-    except (msgspec.ValidationError, KeyError, AttributeError) as error:
+        settings = settings_of(setup.strategy, setup.settings)
+    except (msgspec.ValidationError, InputError, AttributeError) as error:
         raise RecordError(
             f"it is no run of searches: {error}", path=path, remedy="give a run of stepmark search"
         ) from None
