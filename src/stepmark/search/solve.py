@@ -2,9 +2,9 @@
 
 A run of searches holds `problems`, `searches` (the whole tree of each) and `timings`. What a search gives is a function
 of its problem and the run's `Setup`; how long it took is not, and stands apart, so that equal searches are equal
-records. One thing is left to chance: how many prompt tokens came from a cache, which hangs on what else was read. So
-the costs of a run that was killed and resumed may be split otherwise between `prompt` and `cached` (and its FLOPs be
-others), and a budget in FLOPs may end a search elsewhere; trees, answers and generated tokens are the same.
+records. With a model in this process two things hang on what else it was reading: how many prompt tokens came from the
+cache (so the split between `prompt` and `cached`, FLOPs, and where a budget in FLOPs ends a search), and the last bits
+of log-probabilities. A run that was killed and resumed may differ in those; trees, answers and generated tokens do not.
 """
 
 import time
@@ -20,6 +20,7 @@ from stepmark.errors import InputError, RecordError
 from stepmark.policies.base import Policy
 from stepmark.records import Job, Manifest, Run, complete, read, read_manifest
 from stepmark.rewards.base import RewardModel
+from stepmark.search.account import Account
 from stepmark.search.strategies import STRATEGIES, settings_of
 from stepmark.search.tree import SearchResult
 from stepmark.types import Problem
@@ -62,6 +63,15 @@ class Searches:
     """None: lost"""
 
 
+def check(setup: Setup, *, scored: bool) -> None:
+    """Raises InputError for what no search can be done with: a budget that is none, a strategy that reads scores where
+    nobody gives them (`scored`)."""
+    Account(setup.settings.budget, setup.settings.models)
+    if setup.settings.scored and not scored:
+        remedy = "give one, or a strategy that takes a majority (parallel, adaptive, revise)"
+        raise InputError(f"{setup.strategy}, as it is set, needs a reward model", remedy=remedy)
+
+
 async def solve(
     run: Run,
     problems: Sequence[Problem],
@@ -74,12 +84,10 @@ async def solve(
     """The searches of all problems, awaited at once, in the problems' order. What is on record is not searched again;
     `aside` may add words to the progress as results come (see `complete`).
 
-    Raises InputError: two problems share an id, or the strategy reads scores and there is no reward model.
+    Raises InputError where two problems share an id, and as `check` does.
     """
+    check(setup, scored=reward is not None)
     search = STRATEGIES[setup.strategy][0]
-    if setup.settings.scored and reward is None:
-        remedy = "give one, or a strategy that takes a majority (parallel, adaptive, revise)"
-        raise InputError(f"{setup.strategy}, as it is set, needs a reward model", remedy=remedy)
 
     def job(problem: Problem) -> Job[SearchResult]:
         async def work() -> list[SearchResult]:
