@@ -20,7 +20,7 @@ Unit = Literal["generations", "tokens", "flops"]
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """A strategy with its settings, by their names; budget, sizes and seed are the search's own."""
+    """A strategy with its settings, by their names; the models' sizes and the seed are the search's own."""
 
     strategy: str
     settings: dict[str, Any]

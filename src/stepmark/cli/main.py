@@ -18,6 +18,7 @@ VERBS = {
     "demo": "the whole loop on the bundled model, from problems to a report, in minutes",
     "sample": "solutions of problems, from a model in this process or behind a server",
     "search": "answers by a test-time strategy: beam, DVTS, REBASE, MCTS, best-of-n, ...; the whole tree is kept",
+    "plan": "from runs of search: which strategy to take for which difficulty within which budget",
     "train": "an outcome or process reward model from recorded solutions",
     "score": "the steps of recorded solutions, by a reward model",
     "convert": "step labels and solutions from one format to another",
@@ -68,11 +69,14 @@ def _parse(name: str, args: Sequence[str]) -> Verb:
 
     kind = getattr(importlib.import_module(f"stepmark.cli.{name}"), name.capitalize())
     config: tuple[Any, ...] = (tyro.conf.OmitSubcommandPrefixes, tyro.conf.FlagCreatePairsOff)
+    registry = None
     if hasattr(kind, "of"):
-        kind = kind.of(args)
+        from stepmark.cli.strategy import plans
+
+        kind, registry = kind.of(args), plans()
     else:
         config = (tyro.conf.OmitArgPrefixes, *config)
-    verb: Verb = tyro.cli(kind, prog=f"stepmark {name}", args=args, config=config)
+    verb: Verb = tyro.cli(kind, prog=f"stepmark {name}", args=args, config=config, registry=registry)
     return verb
 
 

@@ -26,11 +26,11 @@ S = TypeVar("S", bound=Settings)
 class Search(Generic[S]):
     """Answers problems by searching: steps or solutions are drawn from a policy, a reward model says which to follow.
 
-    adaptive: solutions until the vote is decided. beam: the best steps are continued. dvts: beams in subtrees that do
-    not see each other. lookahead: beam search that judges a step by how it goes on. mcts: paths chosen by PUCT.
-    parallel: best-of-n, weighted vote or majority (--choose). particles: steps are resampled by their scores. rebase:
-    steps are continued in proportion to their scores. rejection: best-of-n whose hopeless solutions are given up.
-    revise: each attempt sees the earlier ones.
+    adaptive: solutions until the vote is decided. auto: what a plan says (stepmark plan). beam: the best steps are
+    continued. dvts: beams in subtrees that do not see each other. lookahead: beam search that judges a step by how it
+    goes on. mcts: paths chosen by PUCT. parallel: best-of-n, weighted vote or majority (--choose). particles: steps are
+    resampled by their scores. rebase: steps are continued in proportion to their scores. rejection: best-of-n whose
+    hopeless solutions are given up. revise: each attempt sees the earlier ones.
 
     --help after --strategy NAME tells that strategy's settings. The run holds the problems and, in searches.jsonl.gz,
     each whole tree with its scores and costs, for stepmark compare. Interrupted or killed, run the same command again:

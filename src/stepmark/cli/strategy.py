@@ -2,7 +2,11 @@
 
 import difflib
 from collections.abc import Sequence
+from typing import Any
 
+import tyro
+
+from stepmark.budget.plan import Plan, read_plan
 from stepmark.errors import InputError
 from stepmark.search.settings import Settings
 from stepmark.search.strategies import STRATEGIES
@@ -23,3 +27,22 @@ def settings_of(args: Sequence[str], default: str | None = None) -> type[Setting
             remedy=f"the strategies are {', '.join(STRATEGIES)}",
         )
     return STRATEGIES[name][1]
+
+
+def plans() -> tyro.constructors.ConstructorRegistry:
+    """By which an option that is a plan is given as the file that holds it."""
+    registry = tyro.constructors.ConstructorRegistry()
+
+    @registry.primitive_rule
+    def rule(info: tyro.constructors.PrimitiveTypeInfo) -> tyro.constructors.PrimitiveConstructorSpec[Any] | None:
+        if info.type is not Plan:
+            return None
+        return tyro.constructors.PrimitiveConstructorSpec(
+            nargs=1,
+            metavar="FILE",
+            instance_from_str=lambda words: read_plan(words[0]),
+            is_instance=lambda value: isinstance(value, Plan),
+            str_from_instance=lambda plan: ["a plan"],
+        )
+
+    return registry

@@ -53,7 +53,7 @@ async def auto(problem: Problem, policy: Policy, reward: RewardModel, settings: 
     await tree.grow([(tree.root, probe.n)], whole=True)
     ease = predicted([None if node.key is None else node.value for node in tree.nodes])
     arm = settings.plan.arm(ease, settings.within)
-    chosen = replace(settings_of(arm), budget=budget, models=models, seed=seed)
+    chosen = replace(settings_of(arm), models=models, seed=seed)
     left = _left(tree.account)
     if tree.exhausted or left is None:
         return tree.result("auto")
@@ -66,7 +66,10 @@ async def auto(problem: Problem, policy: Policy, reward: RewardModel, settings: 
 
     search, _ = STRATEGIES[arm.strategy]
     return _after(
-        tree, await search(problem, policy, reward, replace(chosen, budget=left, seed=seed_from(seed, "auto")))
+        tree,
+        await search(
+            problem, policy, reward, replace(chosen, budget=_both(left, chosen.budget), seed=seed_from(seed, "auto"))
+        ),
     )
 
 
@@ -82,6 +85,7 @@ def reuses(probe: Parallel, chosen: Settings) -> bool:
     return (
         isinstance(chosen, Parallel)
         and chosen.n >= probe.n
+        and chosen.budget == Budget()
         and all(getattr(probe, name) == getattr(chosen, name) for name in same)
     )
 
@@ -102,6 +106,12 @@ def _left(account: Account) -> Budget | None:
     if any(one is not None and one <= 0 for one in (generations, tokens, flops)):
         return None
     return Budget(generations, tokens, flops)
+
+
+def _both(one: Budget, other: Budget) -> Budget:
+    """What both allow."""
+    limits = ((getattr(one, unit), getattr(other, unit)) for unit in ("generations", "tokens", "flops"))
+    return Budget(*(min((limit for limit in pair if limit is not None), default=None) for pair in limits))
 
 
 def _after(look: Tree, result: SearchResult) -> SearchResult:

@@ -21,6 +21,7 @@ from stepmark.policies.base import Policy
 from stepmark.records import Job, Manifest, Run, complete, read, read_manifest
 from stepmark.rewards.base import RewardModel
 from stepmark.search.account import Account
+from stepmark.search.auto import Auto
 from stepmark.search.strategies import STRATEGIES, settings_of
 from stepmark.search.tree import SearchResult
 from stepmark.types import Problem
@@ -65,7 +66,12 @@ class Searches:
 
 def check(setup: Setup, *, scored: bool) -> None:
     """Raises InputError for what no search can be done with: a budget that is none, a strategy that reads scores where
-    nobody gives them (`scored`)."""
+    nobody gives them (`scored`), a plan that was made with other models: their scores would mean something else."""
+    if isinstance(setup.settings, Auto):
+        made = setup.settings.plan
+        for what, was, now in (("policy", made.policy, setup.policy), ("reward model", made.reward, setup.reward)):
+            if was != now:
+                raise InputError(f"the plan was made with the {what} {was}, not {now}", remedy="make one with this")
     Account(setup.settings.budget, setup.settings.models)
     if setup.settings.scored and not scored:
         remedy = "give one, or a strategy that takes a majority (parallel, adaptive, revise)"
