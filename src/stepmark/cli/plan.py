@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from stepmark.budget.optimal import Choices
     from stepmark.budget.plan import Plan as Written
+    from stepmark.evaluate.arms import Table
     from stepmark.evaluate.optimal import Followed, Line
-    from stepmark.evaluate.searches import Table
     from stepmark.search.solve import Searches
 
 LOOK = 4
@@ -66,8 +66,8 @@ class Plan:
 
         from stepmark.budget.optimal import choose
         from stepmark.budget.plan import write_plan
+        from stepmark.evaluate.arms import looked, table
         from stepmark.evaluate.optimal import counted, follow
-        from stepmark.evaluate.searches import looked, table
         from stepmark.search.auto import reuses
         from stepmark.search.solve import read_searches
 
@@ -130,7 +130,7 @@ class Plan:
         found: Followed,
     ) -> Written:
         from stepmark.budget import plan
-        from stepmark.evaluate.searches import arm_of
+        from stepmark.evaluate.arms import arm_of
         from stepmark.records import digest
 
         line = found.optimal
@@ -187,7 +187,7 @@ def _choices(budgets: list[float], made: Choices, figures: Table) -> Shown:
     from rich import box
     from rich.table import Table as Shown
 
-    from stepmark.evaluate.searches import label
+    from stepmark.evaluate.arms import label
 
     shown = Shown(box=box.SIMPLE, pad_edge=False, title="the choice on all problems, the easiest bin first")
     for head in ("bin", *(f"budget {budget:g}" for budget in budgets)):

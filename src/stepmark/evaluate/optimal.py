@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from stepmark.budget.frontier import saving
 from stepmark.budget.optimal import Held, cross_validate
 from stepmark.errors import InputError
+from stepmark.evaluate.arms import Table
 from stepmark.evaluate.intervals import Bootstrap, accuracy_interval, resample
-from stepmark.evaluate.searches import Table
 from stepmark.search.choose import Choice
 from stepmark.search.parallel import Parallel
 

@@ -8,7 +8,7 @@ from the recorded settings follows from what the growth of the tree hangs on, an
 - for solutions that are drawn whatever their scores are (parallel, adaptive, revise): the aggregation, and another
   reward model;
 - fewer samples of `parallel`, and of `revise` in the same chains: the first ones are those that a smaller run draws.
-  For the expectation over all subsets, instead of this one, see `stepmark.evaluate.searches`;
+  For the expectation over all subsets, instead of this one, see `stepmark.evaluate.arms`;
 - the models' sizes, by which FLOPs are counted, where no budget hangs on them.
 
 Everything else is a `ReplayError`, for some problems as for all: a beam of 64 cut to 16 is no beam of 16, since a

@@ -7,9 +7,9 @@ import pytest
 
 from stepmark.budget.flops import ModelSize, flops
 from stepmark.errors import InputError
+from stepmark.evaluate.arms import label, looked, pool, right, spent, table
 from stepmark.evaluate.optimal import follow
 from stepmark.evaluate.pool import compare
-from stepmark.evaluate.searches import label, looked, pool, right, spent, table
 from stepmark.records import Run
 from stepmark.rewards.base import NoisyReward
 from stepmark.search.account import Budget, Models
