@@ -18,6 +18,7 @@ VERBS = {
     "demo": "the whole loop on the bundled model, from problems to a report, in minutes",
     "sample": "solutions of problems, from a model in this process or behind a server",
     "search": "answers by a test-time strategy: beam, DVTS, REBASE, MCTS, best-of-n, ...; the whole tree is kept",
+    "compare": "runs of searches on the same problems: accuracy and cost, with intervals and a report",
     "train": "an outcome or process reward model from recorded solutions",
     "score": "the steps of recorded solutions, by a reward model",
     "convert": "step labels and solutions from one format to another",

@@ -7,7 +7,7 @@ to write the series' names beside their lines.
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil, floor
+from math import ceil, floor, log10
 from typing import Any
 
 import altair as alt
@@ -99,6 +99,15 @@ def line_chart(
     name = text.mark_text(align="left", baseline="middle", dx=9).encode(color=colour)
     chart = alt.LayerChart(layer=[band, line, halo, name, point], height=HEIGHT)
     return chart.add_params(hidden, labels)
+
+
+def log_axis(values: Collection[float], title: str) -> alt.X:
+    """A logarithmic axis for costs, marked at round numbers between the lowest and the highest."""
+    low, high = min(values), max(values)
+    first, last = floor(log10(low)), ceil(log10(high))
+    marks = [d * 10.0**e for e in range(first, last + 1) for d in (1, 2, 5) if low <= d * 10.0**e <= high]
+    axis = alt.Axis(title=title, format="~s", values=marks, labelOverlap="greedy")
+    return alt.X("x:Q", scale=alt.Scale(type="log", nice=False), axis=axis)
 
 
 def reliability(calibrations: Mapping[str, Calibration], *, name: str = "calibration") -> Picture:
