@@ -17,6 +17,7 @@ from stepmark.errors import BackendError, InputError
 VERBS = {
     "demo": "the whole loop on the bundled model, from problems to a report, in minutes",
     "sample": "solutions of problems, from a model in this process or behind a server",
+    "solve": "one question, by a search that can be watched in the terminal",
     "search": "answers by a test-time strategy: beam, DVTS, REBASE, MCTS, best-of-n, ...; the whole tree is kept",
     "compare": "runs of searches on the same problems: accuracy and cost, with intervals and a report",
     "train": "an outcome or process reward model from recorded solutions",

@@ -71,7 +71,9 @@ def _headline(comparison: Comparison, level: float) -> str:
     best = max(comparison.gaps, key=lambda gap: gap.difference, default=None)
     found = {one.name: one for one in comparison.entries}
     baseline = found[comparison.baseline]
-    first = f"{baseline.name} solves {baseline.accuracy:.1%} of the problems".replace("%", " %")
+    first = f"{baseline.name[0].upper()}{baseline.name[1:]} solves {baseline.accuracy:.1%} of the problems".replace(
+        "%", " %"
+    )
     if best is None:
         return f"{first}."
     interval = f"{100 * level:g} % interval {signed(best.low)} to {signed(best.high)}"

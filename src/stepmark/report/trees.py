@@ -100,7 +100,7 @@ def draw(name: str, result: SearchResult, verdict: Verdict) -> Drawn:
     marks = []
     for i, node in enumerate(nodes):
         before = places[node.parent]
-        scored = _scored(nodes, i) or [("(nothing left to say)", node.value)]
+        scored = _scored(nodes, i) or [("(end)", node.value)]
         for number, (text, score) in enumerate(scored, 1):
             last = number == len(scored)
             shown = node.value if last and node.value is not None else score
