@@ -17,7 +17,9 @@ from stepmark.errors import BackendError, InputError
 VERBS = {
     "demo": "the whole loop on the bundled model, from problems to a report, in minutes",
     "sample": "solutions of problems, from a model in this process or behind a server",
+    "solve": "one question, by a search that can be watched in the terminal",
     "search": "answers by a test-time strategy: beam, DVTS, REBASE, MCTS, best-of-n, ...; the whole tree is kept",
+    "compare": "runs of searches on the same problems: accuracy and cost, with intervals and a report",
     "plan": "from runs of search: which strategy to take for which difficulty within which budget",
     "train": "an outcome or process reward model from recorded solutions",
     "score": "the steps of recorded solutions, by a reward model",

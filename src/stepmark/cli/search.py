@@ -72,7 +72,8 @@ class Search(Generic[S]):
 
         self.by.check()
         chosen = problems.read(self.problems)
-        setup = Setup(self.strategy, self._settings(), self.by.told(), self.judge.told())
+        settings = sized(self.settings, self.by, self.judge, self.size)
+        setup = Setup(self.strategy, settings, self.by.told(), self.judge.told())
         check(setup, scored=self.judge.reward is not None)
         began = time.monotonic()
         with self.judge.open(chosen) as reward, Run.open(self.out, setup, compressed=True) as run:
@@ -84,16 +85,6 @@ class Search(Generic[S]):
             spent = Cost.total(one.cost + one.scoring for one in new)
             print(f"searched now: {len(new):,}; {pace(len(new), spent, time.monotonic() - began, 'problems')}")
         return 0
-
-    def _settings(self) -> Settings:
-        policy = self.by.size(self.size)
-        if policy is None:
-            if self.settings.budget.flops is not None:
-                raise InputError(
-                    "a budget in FLOPs needs the size of the model behind the server", remedy="give its --size"
-                )
-            return self.settings
-        return replace(self.settings, models=Models(policy, self.judge.size()))
 
     async def _work(self, run: "Run", chosen: "Sequence[Problem]", reward: Any, setup: "Setup") -> "list[SearchResult]":
         from stepmark.grading import grade
@@ -109,6 +100,16 @@ class Search(Generic[S]):
 
         async with self.by.open() as policy:
             return await solve(run, chosen, policy, reward, setup, aside=aside)
+
+
+def sized(settings: Settings, by: PolicyOptions, judge: RewardOptions, of_server: Path | None) -> Settings:
+    """The settings with the models' sizes, where they are known. Raises InputError where a budget needs them."""
+    policy = by.size(of_server)
+    if policy is not None:
+        return replace(settings, models=Models(policy, judge.size()))
+    if settings.budget.flops is not None:
+        raise InputError("a budget in FLOPs needs the size of the model behind the server", remedy="give its --size")
+    return settings
 
 
 def _told(chosen: "Sequence[Problem]", found: "Sequence[SearchResult]") -> str:
