@@ -51,13 +51,15 @@ def test_a_plan_is_made_from_runs_and_followed(runs, capsys):
     assert plan(runs, "--budgets", "6,8", "--bins", "2") == 0
     told = capsys.readouterr().out
     assert "cross-validated" in told
-    assert "parallel n" in told
+    assert "best-of-n" in told
     made = read_plan(runs / "plan.json")
     assert (made.samples, made.measure, made.counted, made.problems) == (4, "predicted", True, 8)
     assert len(made.runs) == 3
     assert made.policy == {"name": "bundled", "endpoint": None, "dtype": None}
     assert search(runs, "auto", "auto", "--plan", str(runs / "plan.json"), "--within", "8") == 0
     found = read_searches(runs / "auto")
+    assert main(["compare", str(runs / "auto"), str(runs / "eight")]) == 0
+    assert f"plan={made}" in "".join(capsys.readouterr().out.split())
     assert found.setup.settings.plan == made
     assert all(one.generations <= 8 for one in found.results)
     assert [one.id for one in found.problems] == [one.id for one in PROBLEMS]

@@ -7,7 +7,7 @@ import pytest
 
 from stepmark.budget.flops import ModelSize, flops
 from stepmark.errors import InputError
-from stepmark.evaluate.arms import label, looked, pool, right, spent, table
+from stepmark.evaluate.arms import looked, pool, right, spent, table
 from stepmark.evaluate.optimal import follow
 from stepmark.evaluate.pool import compare
 from stepmark.records import Run
@@ -53,13 +53,7 @@ def searched(path, settings, problems=PROBLEMS):
 
 def test_runs_that_differ_by_seed_alone_are_one_arm(runs):
     found = table(list(runs.values()), "tokens")
-    assert [label(arm) for arm in found.arms] == [
-        "parallel n 1",
-        "parallel n 4",
-        "parallel n 8",
-        "beam n 4, m 2",
-    ]
-    assert found.seeds == 2
+    assert found.names == ("best-of-n n=1", "best-of-n n=4", "best-of-n n=8", "beam m=2 n=4")
     for a, name in enumerate(("one", "four", "eight", "beam")):
         both = [runs[f"{name} {seed}"] for seed in (0, 1)]
         np.testing.assert_array_equal(found.values_P_A[:, a], np.mean([right(run) for run in both], axis=0))
@@ -113,11 +107,23 @@ def test_solutions_that_hang_on_each_other_are_no_pool(runs, tmp_path):
 
 
 def test_runs_that_cannot_be_compared_are_refused(runs, tmp_path):
-    for others, why in (([], "no runs"), ([searched(tmp_path / "few", Parallel(n=2), PROBLEMS[:3])], "other problems")):
+    few = searched(tmp_path / "few", Parallel(n=2), PROBLEMS[:3])
+    for given, why in (
+        ([], "no runs"),
+        ([runs["one 0"], few], "9 missing"),
+        ([runs["one 0"], runs["one 1"], runs["one 0"]], "the same search"),
+    ):
         with pytest.raises(InputError, match=why):
-            table([*([runs["one 0"]] if others else []), *others], "tokens")
+            table(given, "tokens")
     with pytest.raises(InputError, match="sizes are not known"):
         table([searched(tmp_path / "sizeless", Parallel(n=2))], "flops")
+
+
+def test_the_order_of_problems_is_no_part_of_a_run(runs, tmp_path):
+    turned = searched(tmp_path / "turned", Parallel(n=4, seed=0, models=MODELS), PROBLEMS[::-1])
+    one, other = (table([runs["one 0"], run], "tokens") for run in (turned, runs["four 0"]))
+    np.testing.assert_array_equal(one.values_P_A, other.values_P_A)
+    np.testing.assert_array_equal(one.costs_P_A, other.costs_P_A)
 
 
 def test_the_look_costs_where_its_solutions_are_not_used(runs):

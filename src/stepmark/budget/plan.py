@@ -3,6 +3,7 @@
 `stepmark plan` writes it from recorded searches, `stepmark search --strategy auto` follows it.
 """
 
+import hashlib
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -66,6 +67,10 @@ class Plan:
     """the digests of the searches that the plan was made from, by the runs' directories"""
     problems: int
     """in each of them"""
+
+    def __str__(self) -> str:
+        """A short name that hangs on all of it."""
+        return hashlib.sha256(msgspec.json.encode(self)).hexdigest()[:8]
 
     def arm(self, ease: float, budget: float) -> Arm:
         """What to do with a problem of this ease, by the largest budget of the plan that is within the given one.

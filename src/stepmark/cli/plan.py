@@ -187,11 +187,9 @@ def _choices(budgets: list[float], made: Choices, figures: Table) -> Shown:
     from rich import box
     from rich.table import Table as Shown
 
-    from stepmark.evaluate.arms import label
-
     shown = Shown(box=box.SIMPLE, pad_edge=False, title="the choice on all problems, the easiest bin first")
     for head in ("bin", *(f"budget {budget:g}" for budget in budgets)):
         shown.add_column(head)
     for number, row in enumerate(made.arms_B_K.tolist(), 1):
-        shown.add_row(str(number), *(label(figures.arms[arm]) for arm in row))
+        shown.add_row(str(number), *(figures.names[arm] for arm in row))
     return shown

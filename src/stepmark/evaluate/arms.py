@@ -1,7 +1,7 @@
 """Recorded searches as figures: what was right, what it cost, how hard each problem is, and best-of-N as a pool."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -13,11 +13,11 @@ from stepmark.budget.flops import flops
 from stepmark.budget.plan import Arm, Unit
 from stepmark.errors import InputError
 from stepmark.evaluate.pool import Graded, Scored
+from stepmark.evaluate.searches import names, same_problems
 from stepmark.grading import classes, grade
 from stepmark.search.parallel import Parallel
 from stepmark.search.settings import Settings
 from stepmark.search.solve import Searches
-from stepmark.search.strategies import STRATEGIES
 from stepmark.search.tree import Node, SearchResult
 from stepmark.types import Problem
 
@@ -30,67 +30,55 @@ class Table:
 
     problems: tuple[Problem, ...]
     arms: tuple[Arm, ...]
+    names: tuple[str, ...]
     settings: tuple[Settings, ...]
     """of each arm"""
     values_P_A: Floats
     """share of right answers; an ungraded one is not known to be right"""
     costs_P_A: Floats
-    """in `unit`"""
-    unit: Unit
-    seeds: int
-    """runs of the arm that has fewest"""
+    """in the unit that was asked for"""
 
 
 def table(runs: Sequence[Searches], unit: Unit) -> Table:
-    """Raises InputError: no runs, runs of different problems or by different models, or FLOPs of unknown sizes."""
-    if not runs:
-        raise InputError("no runs", remedy="give runs of stepmark search")
-    first = runs[0]
+    """Raises InputError: no runs, runs of different problems or by different models, one run twice, or FLOPs of unknown
+    sizes."""
+    problems = same_problems(runs)
+    runs = [_in_order(run, problems) for run in runs]
     for run in runs:
-        if [(one.id, one.question, one.gold) for one in run.problems] != [
-            (one.id, one.question, one.gold) for one in first.problems
-        ]:
-            raise InputError(f"it has other problems than {first.path}", path=run.path, remedy="search the same ones")
-        if run.setup.policy != first.setup.policy:
-            raise InputError(f"it has another policy than {first.path}", path=run.path, remedy="compare one policy's")
-    rewards = [run for run in runs if run.setup.settings.scored]
-    for run in rewards:
-        if run.setup.reward != rewards[0].setup.reward:
+        if run.setup.policy != runs[0].setup.policy:
+            raise InputError(f"it has another policy than {runs[0].path}", path=run.path, remedy="compare one policy's")
+    scored = [run for run in runs if run.setup.settings.scored]
+    for run in scored:
+        if run.setup.reward != scored[0].setup.reward:
             raise InputError(
-                f"it has another reward model than {rewards[0].path}", path=run.path, remedy="plan for one of them"
+                f"it has another reward model than {scored[0].path}", path=run.path, remedy="plan for one of them"
             )
     groups: dict[bytes, list[Searches]] = {}
     for run in runs:
-        groups.setdefault(msgspec.json.encode(arm_of(run)), []).append(run)
+        same = groups.setdefault(msgspec.json.encode(arm_of(run)), [])
+        if any(one.setup.settings.seed == run.setup.settings.seed for one in same):
+            raise InputError(f"it is the same search as {same[0].path}", path=run.path, remedy="give it once")
+        same.append(run)
     columns = list(groups.values())
     return Table(
-        first.problems,
+        problems,
         tuple(arm_of(column[0]) for column in columns),
+        tuple(name for _, name in names([column[0] for column in columns])),
         tuple(column[0].setup.settings for column in columns),
         np.array([np.mean([right(run) for run in column], axis=0) for column in columns]).T,
         np.array([np.mean([spent(run, unit) for run in column], axis=0) for column in columns]).T,
-        unit,
-        min(map(len, columns)),
     )
+
+
+def _in_order(run: Searches, problems: Sequence[Problem]) -> Searches:
+    found = {one.problem_id: one for one in run.results}
+    return replace(run, problems=tuple(problems), results=tuple(found[one.id] for one in problems))
 
 
 def arm_of(run: Searches) -> Arm:
     """The strategy and its settings, the models' sizes and the seed aside."""
     named: dict[str, Any] = msgspec.to_builtins(run.setup.settings)
     return Arm(run.setup.strategy, {name: one for name, one in named.items() if name not in ("models", "seed")})
-
-
-def label(arm: Arm) -> str:
-    """The strategy, and what of its settings is not the default."""
-    default = msgspec.to_builtins(STRATEGIES[arm.strategy][1]()) if arm.strategy != "auto" else {}
-    own = [one.name for one in fields(STRATEGIES[arm.strategy][1]) if one.name in ("n", "m", "k", "paths")]
-    said = [f"{name} {arm.settings[name]}" for name in own]
-    said += [
-        f"{name} {value if not isinstance(value, dict) else {k: v for k, v in value.items() if v is not None}}"
-        for name, value in arm.settings.items()
-        if name not in own and value != default.get(name)
-    ]
-    return f"{arm.strategy} {', '.join(said)}"
 
 
 def right(run: Searches) -> list[bool]:

@@ -26,7 +26,7 @@ from stepmark.types import Problem, Verdict
 
 Floats = NDArray[np.float64]
 
-SIZES = ("n", "paths", "chains", "budget.generations", "budget.tokens", "budget.flops")
+SIZES = ("n", "paths", "chains", "within", "budget.generations", "budget.tokens", "budget.flops")
 """settings that say how much is spent: runs that differ in them alone are points of one line"""
 CHOICES = {"best": "best-of-n", "weighted": "weighted vote", "majority": "majority vote"}
 """what N independent solutions are called, by the choice among them"""
@@ -127,7 +127,7 @@ def compare(
 
     Raises InputError: no runs, runs over different problems, the same search twice, a baseline that is not among them.
     """
-    problems = _same_problems(runs)
+    problems = same_problems(runs)
     groups = _groups(runs, problems)
     values_P_E = np.stack([one.right_R_P.mean(axis=0) for one in groups], axis=1)
     resampled_B_E = resample(values_P_E, bootstrap)
@@ -144,7 +144,8 @@ def compare(
     return Comparison(len(problems), entries, entries[b].name, tuple(named))
 
 
-def _same_problems(runs: Sequence[Searches]) -> tuple[Problem, ...]:
+def same_problems(runs: Sequence[Searches]) -> tuple[Problem, ...]:
+    """Those of the first run. Raises InputError unless all runs have them, in whatever order."""
     if not runs:
         raise InputError("no runs to compare", remedy="give the directories of runs of stepmark search")
     first = runs[0]
@@ -181,7 +182,7 @@ def _groups(runs: Sequence[Searches], problems: Sequence[Problem]) -> list[_Grou
                 )
     graded: dict[tuple[str, str | None], Verdict] = {}
     groups = []
-    for (line, name), several in zip(_names([them[0] for them in same.values()]), same.values(), strict=True):
+    for (line, name), several in zip(names([them[0] for them in same.values()]), same.values(), strict=True):
         verdicts_R_P = []
         for run in several:
             answers = {one.problem_id: one.answer for one in run.results}
@@ -204,7 +205,7 @@ def _identity(run: Searches) -> str:
     return repr((setup.strategy, replace(setup.settings, seed=0), setup.policy, reward))
 
 
-def _names(runs: Sequence[Searches]) -> list[tuple[str, str]]:
+def names(runs: Sequence[Searches]) -> list[tuple[str, str]]:
     """(line, name) of each: the strategy, with the settings that are no defaults or differ within the strategy, and
     with policy and reward model where they differ."""
     told = [_settings(run) for run in runs]
