@@ -66,13 +66,13 @@ class Plan:
 
         from stepmark.budget.optimal import choose
         from stepmark.budget.plan import write_plan
-        from stepmark.evaluate.arms import looked, table
+        from stepmark.evaluate.arms import aligned, looked, table
         from stepmark.evaluate.optimal import counted, follow
         from stepmark.search.auto import reuses
         from stepmark.search.solve import read_searches
 
         budgets = self._budgets()
-        runs = [read_searches(path) for path in self.runs]
+        runs = aligned([read_searches(path) for path in self.runs])
         figures = table(runs, self.unit)
         probe, samples = self._probe(runs)
         ease_P, look_P = looked(probe, self.measure, samples, self.unit)

@@ -42,8 +42,7 @@ class Table:
 def table(runs: Sequence[Searches], unit: Unit) -> Table:
     """Raises InputError: no runs, runs of different problems or by different models, one run twice, or FLOPs of unknown
     sizes."""
-    problems = same_problems(runs)
-    runs = [_in_order(run, problems) for run in runs]
+    runs = aligned(runs)
     for run in runs:
         if run.setup.policy != runs[0].setup.policy:
             raise InputError(f"it has another policy than {runs[0].path}", path=run.path, remedy="compare one policy's")
@@ -61,7 +60,7 @@ def table(runs: Sequence[Searches], unit: Unit) -> Table:
         same.append(run)
     columns = list(groups.values())
     return Table(
-        problems,
+        runs[0].problems,
         tuple(arm_of(column[0]) for column in columns),
         tuple(name for _, name in names([column[0] for column in columns])),
         tuple(column[0].setup.settings for column in columns),
@@ -70,9 +69,17 @@ def table(runs: Sequence[Searches], unit: Unit) -> Table:
     )
 
 
-def _in_order(run: Searches, problems: Sequence[Problem]) -> Searches:
-    found = {one.problem_id: one for one in run.results}
-    return replace(run, problems=tuple(problems), results=tuple(found[one.id] for one in problems))
+def aligned(runs: Sequence[Searches]) -> list[Searches]:
+    """The runs with the problems of all in the order of the first. Raises InputError where one has others."""
+    problems = same_problems(runs)
+    return [_in_order(run, problems) for run in runs]
+
+
+def _in_order(run: Searches, problems: tuple[Problem, ...]) -> Searches:
+    place = {one.id: i for i, one in enumerate(run.problems)}
+    order = [place[one.id] for one in problems]
+    results, seconds = (tuple(column[i] for i in order) for column in (run.results, run.seconds))
+    return replace(run, problems=problems, results=results, seconds=seconds)
 
 
 def arm_of(run: Searches) -> Arm:
