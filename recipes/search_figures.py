@@ -30,7 +30,7 @@ import tyro
 
 from stepmark.budget.difficulty import Bins, Measure
 from stepmark.budget.flops import ModelSize
-from stepmark.cli.models import RewardOptions
+from stepmark.cli.models import PolicyOptions, RewardOptions
 from stepmark.errors import InputError
 from stepmark.evaluate.arms import Table, looked, right, spent, table
 from stepmark.evaluate.intervals import Bootstrap, Floats, accuracy_interval, interval, resample
@@ -61,6 +61,8 @@ BEST, WEIGHTED, MAJOR = "best-of-N", "best-of-N weighted", "majority"
 CHOICES: Mapping[str, Choice] = {BEST: "best", WEIGHTED: "weighted", MAJOR: "majority"}
 """of independent solutions"""
 BOOTSTRAP = Bootstrap(resamples=2000)
+NONE = 0.05
+"""a difference in accuracy that is as good as none"""
 LOOK = 4
 """solutions by which difficulty is predicted, where that is paid for"""
 
@@ -132,7 +134,7 @@ async def searched(args: SearchFigures) -> dict[tuple[str, int], list[Searches]]
     with args.judge.open(chosen) as reward:
 
         async def one(name: str, settings: Settings, budget: int) -> Searches:
-            setup = Setup(type(settings).__name__.lower(), settings, {"name": "bundled"}, args.judge.told())
+            setup = Setup(type(settings).__name__.lower(), settings, PolicyOptions().told(), args.judge.told())
             path = args.out / f"{re.sub('[^a-zA-Z0-9]+', '-', name)}-{budget}-{settings.seed}"
             with Run.open(path, setup, compressed=True) as run:
                 record(run, chosen)
@@ -366,7 +368,7 @@ class Figures:
             found.append(
                 Finding(
                     "the compute-optimal choice reaches best-of-N's accuracy with up to 4 times fewer generations",
-                    f"times fewer than {WEIGHTED} at {best.cost:.0f}, {name}",
+                    f"times fewer at the accuracy of {WEIGHTED} at {best.cost:.0f}, {name}",
                     best.factor,
                     best.low,
                     best.high,
@@ -382,14 +384,15 @@ class Figures:
 
 
 def finding(paper: str, measured: str, gap: tuple[float, float, float], sign: int) -> Finding:
-    """`sign`: whether the paper's difference is above 0, below, or not to be told from it."""
+    """`sign`: whether the paper's difference is above 0, below, or none: that is confirmed by an interval within
+    `NONE`, not by one that is wide."""
     value, low, high = gap
     above, below = low > 0, high < 0
     verdict: Literal["confirmed", "contradicted", "open"]
     if math.isnan(value):
         verdict = "open"
     elif sign == 0:
-        verdict = "contradicted" if above or below else "confirmed"
+        verdict = "confirmed" if low > -NONE and high < NONE else "contradicted" if above or below else "open"
     elif above or below:
         verdict = "confirmed" if above == (sign > 0) else "contradicted"
     else:

@@ -36,6 +36,13 @@ def test_a_curve_shifted_by_four_saves_four_times():
     np.testing.assert_array_equal(np.isnan(saving([1], [0.2], costs, [0.1, 0.2, 0.3])), [False, False, True])
 
 
+def test_a_baseline_that_pays_for_nothing_makes_no_saving():
+    """Four times the samples at the same accuracy are not four times cheaper to match: a curve saves nothing on itself,
+    rising or falling."""
+    for accuracy in ([0.8, 0.8, 0.8], [0.8, 0.9, 0.7], [0.1, 0.2, 0.3]):
+        assert saving([4, 16, 64], accuracy, [4, 16, 64], accuracy) == pytest.approx([1, 1, 1])
+
+
 def test_a_curve_needs_points():
     for costs, accuracy in (([], []), ([0.0], [0.5]), ([nan], [0.5])):
         with pytest.raises(InputError):

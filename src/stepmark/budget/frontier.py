@@ -33,10 +33,13 @@ def cost_at(costs_K: ArrayLike, accuracy_K: ArrayLike, accuracy: float) -> float
 
 
 def saving(costs_K: ArrayLike, accuracy_K: ArrayLike, base_costs_J: ArrayLike, base_accuracy_J: ArrayLike) -> Floats:
-    """By which factor a curve is cheaper than each point of a baseline at the same accuracy, shape [J]: 4 is four times
-    fewer. NaN where it never gets there."""
-    pairs = zip(np.asarray(base_costs_J, dtype=float), np.asarray(base_accuracy_J, dtype=float), strict=True)
-    return np.array([cost / cost_at(costs_K, accuracy_K, accuracy) for cost, accuracy in pairs])
+    """By which factor a curve is cheaper than a baseline at the accuracy of each of the baseline's points, shape [J]: 4
+    is four times fewer. The baseline too is charged the least that buys the accuracy, so that a point that cost more
+    and brought nothing makes no saving. NaN where the curve never gets there."""
+    targets = np.asarray(base_accuracy_J, dtype=float).tolist()
+    dear = [cost_at(base_costs_J, base_accuracy_J, accuracy) for accuracy in targets]
+    cheap = [cost_at(costs_K, accuracy_K, accuracy) for accuracy in targets]
+    return np.array([one / other for one, other in zip(dear, cheap, strict=True)])
 
 
 def _frontier(costs_K: ArrayLike, accuracy_K: ArrayLike) -> tuple[Floats, Floats]:

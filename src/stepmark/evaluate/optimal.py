@@ -30,10 +30,10 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Saving:
-    """By which factor the choice is cheaper than one point of best-of-N at its accuracy."""
+    """By which factor the choice is cheaper than best-of-N at the accuracy of one of its points (`frontier.saving`)."""
 
     cost: float
-    """of best-of-N"""
+    """of that point"""
     accuracy: float
     factor: float
     """NaN: the choice does not reach this accuracy"""
