@@ -11,6 +11,7 @@ large     a Llama of 100M random parameters: 16 prompts of 200 tokens x 16 sampl
 rollouts  8 rollouts from each step of 200 solutions, beside `generate` called once for each step (on every 20th)
 scoring   hidden states at the step ends of 64 beams x 8 steps: each new step alone, beside the whole at every step
 growth    seconds per request and peak memory for 100, 1,000 and 10,000 queued requests
+searches  32 beam searches at once, width 16, with a reward model of the policy's size: two engines that take turns
 cancel    1,000 searches awaiting at once, a third cancelled at random: survivors compared with searches run alone
 """
 
@@ -38,7 +39,11 @@ from stepmark.engine.rows import Stops
 from stepmark.policies import bundled
 from stepmark.policies.local import LocalPolicy
 from stepmark.problems import quantities
-from stepmark.types import Completion, Prefix, Problem, Sampling
+from stepmark.rewards.examples import Encoder, Layout
+from stepmark.rewards.local import LocalReward
+from stepmark.rewards.model import Spec, build, load_lm
+from stepmark.search.beam import Beam, beam
+from stepmark.types import Completion, Cost, Prefix, Problem, Sampling
 
 PEER = """
 import json, sys
@@ -272,6 +277,23 @@ def growth(options: argparse.Namespace) -> None:
         print(f"growth: {count} requests, {1000 * seconds / count:.2f} ms each, peak {peak:,.0f} MB", flush=True)
 
 
+def searches(options: argparse.Namespace) -> None:
+    _, policy = bundled_pair(options.dtype)
+    model, tokenizer = load_lm(bundled.PATH)
+    layout = Layout(model.config.max_position_embeddings, marker=bundled.MARKER)
+    spec = Spec("prm", "label_tokens", layout, " +", " -", "product", "none", "", {})
+    wanted = problems(4 if options.small else 32)
+    for _ in range(options.repeats):
+        fresh, reward = policy(), LocalReward(build(model, tokenizer, spec), Encoder(tokenizer, layout), spec)
+        start = time.perf_counter()
+        found = gather([beam(problem, fresh, reward, Beam(n=16, max_tokens=256)) for problem in wanted])
+        seconds = time.perf_counter() - start
+        cost, scored = Cost.total(one.cost for one in found), sum(one.scoring.scored for one in found)
+        print(f"search: {seconds:.2f} s, {cost.generated:,} tokens generated, {scored:,} scored", flush=True)
+        fresh.close()
+        reward.close()
+
+
 async def search(policy: LocalPolicy, problem: Problem, seed: int) -> tuple[str, ...]:
     """Three steps, each the likeliest of four."""
     prefix = Prefix(problem)
@@ -309,7 +331,7 @@ def cancel(options: argparse.Namespace) -> None:
     )
 
 
-CASES = {case.__name__: case for case in (sampling, large, rollouts, scoring, growth, cancel)}
+CASES = {case.__name__: case for case in (sampling, large, rollouts, scoring, searches, growth, cancel)}
 
 
 def main() -> None:

@@ -37,7 +37,7 @@ def test_hidden_states_equal_those_of_transformers_for_each_family(family):
         reading = asyncio.run(backend.read(prompt, positions))
         with torch.no_grad():
             expected = family.model(torch.tensor([prompt])).last_hidden_state[0, positions]
-        torch.testing.assert_close(reading.hidden, expected, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(reading.values, expected, atol=1e-4, rtol=1e-4)
     assert reading.cost == Cost(scored=len(prompt) - 20, cached=20, requests=1)
 
 

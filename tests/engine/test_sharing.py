@@ -32,8 +32,7 @@ def words(samples):
 
 
 def assert_nothing_is_held(backend):
-    while (thread := backend._thread) is not None:
-        thread.join()
+    backend._idle.wait()
     assert not backend._unanswered
     assert backend.rows.count == backend.rows.blocks.count == backend.rows.trunks.count == 0
     assert all(node.pins == 0 for node in backend.tree._nodes() if node is not backend.tree.root)
@@ -114,7 +113,7 @@ def test_scoring_a_solution_that_extends_a_scored_one_costs_the_new_step(model):
     assert new.cost == Cost(scored=len(solution) - cut, cached=cut, requests=1)
     whole = asyncio.run(engine(model, memory=1 << 24).read(solution, [len(solution) - 1]))
     assert whole.cost == Cost(scored=len(solution), requests=1)
-    torch.testing.assert_close(new.hidden, whole.hidden, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(new.values, whole.values, atol=1e-5, rtol=1e-5)
 
 
 def test_cancelled_searches_leave_nothing_and_disturb_nobody(model):
@@ -167,6 +166,6 @@ def test_a_request_that_can_never_fit_is_refused_at_once(model):
 def test_a_model_without_a_head_only_reads(model):
     reader = Engine(Decoder(model.model), memory=1 << 24)
     reading = asyncio.run(reader.read(QUESTION, [0, 5]))
-    assert reading.hidden.shape == (2, 64)
+    assert reading.values.shape == (2, 64)
     with pytest.raises(InputError):
         asyncio.run(reader.sample(QUESTION, 1, Sampling()))
