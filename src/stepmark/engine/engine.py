@@ -348,7 +348,7 @@ class Engine:
         if not wanted:
             return iter(())
         places = torch.tensor([place for places in wanted for place in places], device=hidden.device)
-        return iter(self.readout(hidden.index_select(0, places)).split([len(places) for places in wanted]))
+        return iter(torch.split(self.readout(hidden.index_select(0, places)), [len(places) for places in wanted]))
 
     def _join(self) -> None:
         """Samples of prefilled prefixes take the free rows, in order."""
