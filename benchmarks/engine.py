@@ -1,6 +1,7 @@
 """The engine beside `generate` and beside itself, each pair interleaved in one run.
 
     python -m benchmarks.engine [CASE ...] [--dtype float32] [--repeats 5] [--vllm PYTHON] [--clock cpu] [--small]
+        [--problems 64] [--solutions 200]
 
 Prints, for each case, the median seconds of both sides and the median of the paired ratios with its range. Threads are
 those of OMP_NUM_THREADS; `--vllm` names the python of an environment with vLLM, which then takes part in `sampling` and
@@ -162,7 +163,7 @@ def tokens_of(samples: list[list[Completion]]) -> int:
 
 def sampling(options: argparse.Namespace) -> None:
     model, policy = bundled_pair(options.dtype)
-    prefixes = [Prefix(problem) for problem in problems(4 if options.small else 64)]
+    prefixes = [Prefix(problem) for problem in problems(4 if options.small else options.problems)]
     prompts = [policy().encode(prefix) for prefix in prefixes for _ in range(32)]
     settings = Sampling(max_tokens=256)
 
@@ -218,7 +219,9 @@ def large(options: argparse.Namespace) -> None:
 def rollouts(options: argparse.Namespace) -> None:
     model, policy = bundled_pair(options.dtype)
     fresh = policy()
-    solved = gather([fresh.sample(Prefix(p), 1, Sampling(seed=7)) for p in problems(20 if options.small else 200)])
+    solved = gather(
+        [fresh.sample(Prefix(p), 1, Sampling(seed=7)) for p in problems(20 if options.small else options.solutions)]
+    )
     prefixes: list[Prefix] = []
     for problem, (solution,) in zip(problems(len(solved)), solved, strict=True):
         ends = [i + 1 for i, token in enumerate(solution.token_ids) if fresh.stops.newline[token]]
@@ -339,6 +342,8 @@ def main() -> None:
     parser.add_argument("cases", nargs="*", metavar="case", help=", ".join(CASES))
     parser.add_argument("--dtype", choices=["bfloat16", "float32"], default="float32")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--problems", type=int, default=64, help="of sampling")
+    parser.add_argument("--solutions", type=int, default=200, help="of rollouts")
     parser.add_argument("--vllm", metavar="PYTHON")
     parser.add_argument("--clock", choices=["wall", "cpu"], default="wall")
     parser.add_argument("--small", action="store_true")

@@ -2,6 +2,8 @@
 
 import asyncio
 import random
+import threading
+from functools import partial
 
 import pytest
 import torch
@@ -153,6 +155,33 @@ def test_closing_reaches_every_waiting_caller(model):
     assert all(isinstance(result, BackendError | list) for result in results)
     with pytest.raises(BackendError, match="closed"):
         asyncio.run(backend.read(QUESTION, [0]))
+
+
+def test_engines_take_turns_in_one_thread_and_fail_alone(model):
+    """Two threads that compute would each have threads of their own for matrix products."""
+    wanted, threads = list(requests(20)), set()
+    alone = [words(asyncio.run(engine(model, memory=1 << 24).sample(*request))) for request in wanted]
+    sound, other, failing = (engine(model, memory=1 << 24) for _ in range(3))
+    for backend in (sound, other):
+        backend.rows.draw_first = partial(_noting, threads, backend.rows.draw_first)
+    failing.decoder.forward = None
+
+    async def run():
+        backends = (sound, failing, other)
+        calls = [backend.sample(*request) for request in wanted for backend in backends]
+        return await asyncio.gather(*calls, return_exceptions=True)
+
+    results = asyncio.run(run())
+    assert [words(result) for result in results[::3]] == [words(result) for result in results[2::3]] == alone
+    assert all(isinstance(result, BackendError) for result in results[1::3])
+    assert len(threads) == 1
+    for backend in (sound, other):
+        assert_nothing_is_held(backend)
+
+
+def _noting(threads, function):
+    threads.add(threading.current_thread())
+    return function()
 
 
 def test_a_request_that_can_never_fit_is_refused_at_once(model):
