@@ -4,6 +4,7 @@ StepmarkError
 ├── InputError          something the user gave is wrong; the command line exits with status 2
 │   ├── RecordError     a record file or a run directory is broken
 │   ├── ScoreError      scores do not fit the steps: their number differs, or one is not a number
+│   ├── ReplayError     what is asked of a recorded search does not follow from it
 │   └── TooLongError    a text does not fit into a model's context; it is never cut
 └── BackendError        a model, a server or a worker failed; the request has no result
 """
@@ -40,6 +41,10 @@ class RecordError(InputError):
 
 class ScoreError(InputError):
     """Step scores that do not fit the steps they are for."""
+
+
+class ReplayError(InputError):
+    """A setting whose result does not follow from the record of a search with other settings."""
 
 
 class TooLongError(InputError):

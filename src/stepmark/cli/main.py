@@ -9,7 +9,7 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from stepmark import __version__
 from stepmark.errors import BackendError, InputError
@@ -17,6 +17,10 @@ from stepmark.errors import BackendError, InputError
 VERBS = {
     "demo": "the whole loop on the bundled model, from problems to a report, in minutes",
     "sample": "solutions of problems, from a model in this process or behind a server",
+    "solve": "one question, by a search that can be watched in the terminal",
+    "search": "answers by a test-time strategy: beam, DVTS, REBASE, MCTS, best-of-n, ...; the whole tree is kept",
+    "compare": "runs of searches on the same problems: accuracy and cost, with intervals and a report",
+    "plan": "from runs of search: which strategy to take for which difficulty within which budget",
     "train": "an outcome or process reward model from recorded solutions",
     "score": "the steps of recorded solutions, by a reward model",
     "convert": "step labels and solutions from one format to another",
@@ -60,12 +64,21 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 def _parse(name: str, args: Sequence[str]) -> Verb:
-    """The verb with its options; tyro prints help and mistakes, and leaves by SystemExit (0 or 2)."""
+    """The verb with its options; tyro prints help and mistakes, and leaves by SystemExit (0 or 2). Where one option
+    decides what the others are, the verb's `of` says for which class; such a verb names its groups of options itself.
+    """
     import tyro
 
-    module = importlib.import_module(f"stepmark.cli.{name}")
-    config = (tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes, tyro.conf.FlagCreatePairsOff)
-    verb: Verb = tyro.cli(getattr(module, name.capitalize()), prog=f"stepmark {name}", args=args, config=config)
+    kind = getattr(importlib.import_module(f"stepmark.cli.{name}"), name.capitalize())
+    config: tuple[Any, ...] = (tyro.conf.OmitSubcommandPrefixes, tyro.conf.FlagCreatePairsOff)
+    registry = None
+    if hasattr(kind, "of"):
+        from stepmark.cli.strategy import plans
+
+        kind, registry = kind.of(args), plans()
+    else:
+        config = (tyro.conf.OmitArgPrefixes, *config)
+    verb: Verb = tyro.cli(kind, prog=f"stepmark {name}", args=args, config=config, registry=registry)
     return verb
 
 

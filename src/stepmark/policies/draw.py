@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from stepmark.errors import InputError
 from stepmark.grading import extract
 from stepmark.policies.base import Policy, seed_from
 from stepmark.records import Job, Run, complete
@@ -29,9 +28,7 @@ async def draw(
     run: Run, problems: Sequence[Problem], policy: Policy, n: int, sampling: Sampling, *, name: str = "solutions"
 ) -> list[tuple[Solution, ...]]:
     """n solutions of each problem, in the problems' order, in the run's record file `name`. What is on record is
-    not drawn again. Raises InputError where two problems share an id: their solutions could not be told apart."""
-    if len({problem.id for problem in problems}) < len(problems):
-        raise InputError("two problems have the same id", remedy="ids name the records; make them unique")
+    not drawn again. Raises InputError where two problems share an id."""
 
     def job(problem: Problem) -> Job[Solution]:
         async def work() -> list[Solution]:

@@ -2,13 +2,13 @@
 
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import msgspec
 
 from stepmark.errors import InputError
-from stepmark.records import json_lines
+from stepmark.records import Run, json_lines
 from stepmark.types import Problem
 
 
@@ -56,6 +56,23 @@ def collect(
     if not found:
         raise InputError("the file holds no problem", path=path, remedy="check the path")
     return found
+
+
+def record(run: Run, chosen: Sequence[Problem]) -> None:
+    """A run's own copy of its problems: whoever reads it needs nothing else. Raises InputError where a problem on
+    record has another question or gold now: what is on record of it would be of another problem."""
+    known = {one.id: one for one in run.read("problems", Problem)}
+    for problem in chosen:
+        was = known.get(problem.id, problem)
+        if (was.question, was.gold) != (problem.question, problem.gold):
+            raise InputError(
+                f"problem {problem.id!r} is not the one that the run has records of",
+                path=run.file("problems"),
+                remedy="give the problems that the run was created with, or another directory",
+            )
+    for problem in chosen:
+        if problem.id not in known:
+            run.append("problems", problem)
 
 
 def id_from(source: str, question: str) -> str:

@@ -7,7 +7,7 @@ import altair as alt
 from stepmark.errors import InputError
 from stepmark.evaluate.curves import Curve, Difference, Method, Point
 from stepmark.report.palette import MAJORITY, ORACLE, colours
-from stepmark.report.pictures import Bar, Picture, Row, Series, bars, line_chart
+from stepmark.report.pictures import Bar, Picture, Row, Series, bars, line_chart, log_axis
 
 METHODS: Mapping[Method, str] = {
     "best_of_n": "best-of-n",
@@ -109,10 +109,7 @@ def _over_tokens(curves: Sequence[Curve], suffix: str, hues: Mapping[str, str]) 
         for series, one in ((_series(curve, curves, hues), curve) for curve in curves)
     }
     title = "tokens per problem, generated and scored" if whole else "tokens generated per problem"
-    tokens = [row["x"] for rows in lines.values() for row in rows]
-    round_numbers = [d * 10**e for e in range(10) for d in (1, 2, 5) if min(tokens) <= d * 10**e <= max(tokens)]
-    axis = alt.Axis(title=title, format="~s", values=round_numbers, labelOverlap="greedy")
-    x = alt.X("x:Q", scale=alt.Scale(type="log", nice=False), axis=axis)
+    x = log_axis([row["x"] for rows in lines.values() for row in rows], title)
     return Picture(
         f"cost{suffix}",
         f"Accuracy over tokens: {_methods(curves)}",

@@ -24,9 +24,31 @@ from stepmark.report.curves import label, signed
 from stepmark.report.palette import DARK
 from stepmark.report.pictures import Picture, style
 from stepmark.report.solutions import SHADES, Solutions
+from stepmark.report.trees import FATES, Trees
 
 WIDTH = 640
 """of the still pictures, in pixels; PNG has twice as many"""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """Of a table: a figure as it is read, what stands small below it, and the value itself, where it is one."""
+
+    text: str
+    small: str = ""
+    value: float | None = None
+    clear: bool = False
+    """to be seen at once"""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """`name` is of a-z; the first cell of a row is its heading."""
+
+    name: str
+    caption: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +70,8 @@ class Report:
     """the command that prints the figures, settings, seeds, versions"""
     level: float = 0.95
     """of all intervals"""
+    tables: tuple[Table, ...] = ()
+    trees: tuple[Trees, ...] = ()
 
 
 def write(report: Report, directory: Path) -> Path:
@@ -97,6 +121,7 @@ def render(report: Report, stills: Mapping[str, str]) -> str:
         vega=_vega(),
         shades=range(SHADES + 1),
         label=label,
+        fates=FATES,
     )
 
 

@@ -7,7 +7,7 @@ to write the series' names beside their lines.
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil, floor
+from math import ceil, floor, log10
 from typing import Any
 
 import altair as alt
@@ -55,9 +55,10 @@ def line_chart(
     reach: tuple[float, float] | None = None,
 ) -> alt.LayerChart:
     """Lines over a share in per cent, each with its name at its end. Some show their bands (`low` to `high`) at once,
-    any line shows its own when the pointer is near. The axis holds all bands, or goes from one share to another."""
+    any line shows its own when the pointer is near; a single point has a rule. The axis holds all bands, or goes from
+    one share to another."""
     rows = [
-        {"series": series.name, "band": 0.13 if series in bands else 0.0, **row}
+        {"series": series.name, "band": 0.13 if series in bands else 0.0, "alone": len(rows) == 1, **row}
         for series, rows in lines.items()
         for row in rows
     ]
@@ -78,6 +79,8 @@ def line_chart(
         color=colour,
         opacity=alt.condition(near, alt.value(0.25), alt.Opacity("band:Q", scale=None), empty=False),
     )
+    span = shown.transform_filter("datum.alone").mark_rule(strokeWidth=1.5)
+    span = span.encode(y=alt.Y("low:Q", scale=scale, axis=axis), y2="high:Q", color=colour)
     faded = alt.condition(near, alt.value(1), alt.value(0.3))
     line = shown.mark_line(strokeWidth=2).encode(
         y=y, color=colour, strokeDash=alt.StrokeDash("series:N", scale=dashes, legend=None), opacity=faded
@@ -97,8 +100,18 @@ def line_chart(
     )
     halo = text.mark_text(align="left", baseline="middle", dx=9, stroke=PAPER, strokeWidth=4)
     name = text.mark_text(align="left", baseline="middle", dx=9).encode(color=colour)
-    chart = alt.LayerChart(layer=[band, line, halo, name, point], height=HEIGHT)
+    chart = alt.LayerChart(layer=[band, span, line, halo, name, point], height=HEIGHT)
     return chart.add_params(hidden, labels)
+
+
+def log_axis(values: Collection[float], title: str) -> alt.X:
+    """A logarithmic axis for costs, marked at round numbers; it reaches over a factor of 4 at least."""
+    low, high = min(values), max(values)
+    low, high = (low, high) if high >= 4 * low else (low / 2, high * 2)
+    first, last = floor(log10(low)), ceil(log10(high))
+    marks = [d * 10.0**e for e in range(first, last + 1) for d in (1, 2, 5) if low <= d * 10.0**e <= high]
+    axis = alt.Axis(title=title, format="~s", values=marks, labelOverlap="greedy")
+    return alt.X("x:Q", scale=alt.Scale(type="log", nice=False, domain=[low, high]), axis=axis)
 
 
 def reliability(calibrations: Mapping[str, Calibration], *, name: str = "calibration") -> Picture:

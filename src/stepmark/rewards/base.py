@@ -64,15 +64,17 @@ class OracleReward:
 
 class NoisyReward:
     """Another reward model's probabilities, blurred: normal noise of standard deviation `noise` is added to the logit
-    of each score (limited to +-4, so that certainty can be blurred too).
+    of each score (limited to +-4, so that certainty can be blurred too). With finite degrees of freedom `tail` the
+    noise is Student's t times `noise` instead: rarely, a wrong solution is then scored far above every right one.
 
     The noise of a step is drawn from (seed, problem, the steps up to it). So a prefix always gets the same scores, and
     a longer prefix repeats the scores of a shorter one, as with a causal model.
     """
 
-    def __init__(self, reward: RewardModel, *, noise: float, seed: int = 0) -> None:
+    def __init__(self, reward: RewardModel, *, noise: float, tail: float = math.inf, seed: int = 0) -> None:
         self._reward = reward
         self._noise = noise
+        self._tail = tail
         self._seed = seed
 
     async def score(self, prefix: Prefix) -> StepScores:
@@ -81,9 +83,15 @@ class NoisyReward:
         blurred = []
         for step, score in zip(prefix.steps, clean.scores, strict=True):
             digest.update(repr(step).encode())
-            noise = random.Random(digest.digest()).gauss(0.0, self._noise)
+            noise = self._draw(random.Random(digest.digest()))
             blurred.append(_sigmoid(_logit(score, prefix) + noise))
         return checked(prefix, blurred, clean.cost)
+
+    def _draw(self, rng: random.Random) -> float:
+        normal = rng.gauss(0.0, self._noise)
+        if math.isinf(self._tail):
+            return normal
+        return normal / math.sqrt(rng.gammavariate(self._tail / 2, 2 / self._tail))
 
 
 def _logit(score: float, prefix: Prefix) -> float:

@@ -31,6 +31,10 @@ class Adaptive(Settings):
     confidence: float = 0.95
     choose: Choice = "majority"
 
+    @property
+    def scored(self) -> bool:
+        return self.choose != "majority"
+
     def __post_init__(self) -> None:
         Settings.__post_init__(self)
         at_least(self, "n", 1)
@@ -45,7 +49,7 @@ async def adaptive(problem: Problem, policy: Policy, reward: RewardModel | None,
     answers: list[str | None] = []
     while len(answers) < settings.n and lead(answers) <= settings.confidence and not tree.exhausted:
         wanted = min(settings.batch, settings.n - len(answers))
-        [drawn] = await tree.grow([(tree.root, wanted)], whole=True, score=settings.choose != "majority")
+        [drawn] = await tree.grow([(tree.root, wanted)], whole=True, score=settings.scored)
         answers += [extract(join(one.steps)) if one.finished else None for one in drawn]
     return tree.result("adaptive")
 

@@ -22,6 +22,10 @@ class Parallel(Settings):
     n: int = 16
     choose: Choice = "best"
 
+    @property
+    def scored(self) -> bool:
+        return self.choose != "majority"
+
     def __post_init__(self) -> None:
         Settings.__post_init__(self)
         at_least(self, "n", 1)
@@ -30,5 +34,5 @@ class Parallel(Settings):
 async def parallel(problem: Problem, policy: Policy, reward: RewardModel | None, settings: Parallel) -> SearchResult:
     """Draws N solutions at once. A majority vote asks the reward model nothing."""
     tree = Tree(problem, policy, reward, settings)
-    await tree.grow([(tree.root, settings.n)], whole=True, score=settings.choose != "majority")
+    await tree.grow([(tree.root, settings.n)], whole=True, score=settings.scored)
     return tree.result("parallel")

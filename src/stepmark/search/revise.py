@@ -37,6 +37,10 @@ class Revise(Settings):
     within: Choice | None = "weighted"
     """the choice within a chain; None: all attempts compete at once"""
 
+    @property
+    def scored(self) -> bool:
+        return bool({self.choose, self.within} - {"majority", None})
+
     def __post_init__(self) -> None:
         Settings.__post_init__(self)
         for name in ("n", "chains", "context"):
@@ -48,14 +52,13 @@ class Revise(Settings):
 async def revise(problem: Problem, policy: Policy, reward: RewardModel | None, settings: Revise) -> SearchResult:
     """One attempt of every chain at a time."""
     tree = Tree(problem, policy, reward, settings)
-    score = bool({settings.choose, settings.within} - {"majority", None})
-    [first] = await tree.grow([(tree.root, settings.chains)], whole=True, score=score)
+    [first] = await tree.grow([(tree.root, settings.chains)], whole=True, score=settings.scored)
     chains = [[attempt] for attempt in first]
     for turn in range(1, settings.n // settings.chains):
         if tree.exhausted:
             break
         asked = [_next(tree, chain, settings.context, turn) for chain in chains]
-        grown = await tree.grow([(one, 1) for one in asked], whole=True, score=score)
+        grown = await tree.grow([(one, 1) for one in asked], whole=True, score=settings.scored)
         for chain, attempts in zip(chains, grown, strict=True):
             for attempt in attempts:
                 attempt.revises = chain[-1]

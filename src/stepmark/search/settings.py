@@ -18,6 +18,7 @@ class Settings:
     aggregate: Aggregation = "last"
     """how step scores become the score of a solution, or of a part of one"""
     temperature: float = 0.8
+    """of sampling; 0 is greedy"""
     max_tokens: int = 1024
     """of a solution; one that is cut is not finished"""
     max_step_tokens: int = 256
@@ -28,6 +29,12 @@ class Settings:
     models: Models | None = None
     """the models' sizes; without them no FLOPs are counted"""
     seed: int = 0
+    """the same seed grows the same trees"""
+
+    @property
+    def scored(self) -> bool:
+        """Whether solutions are scored: a majority needs no reward model."""
+        return True
 
     def __post_init__(self) -> None:
         for name in ("max_tokens", "max_step_tokens", "max_steps"):

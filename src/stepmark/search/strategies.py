@@ -1,10 +1,16 @@
 """The strategies by name: the function, and the class of its settings with their defaults."""
 
+import math
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import fields
 from typing import Any
 
+import msgspec
+
+from stepmark.errors import InputError
 from stepmark.policies.base import Policy
 from stepmark.search.adaptive import Adaptive, adaptive
+from stepmark.search.auto import Auto, auto
 from stepmark.search.beam import Beam, beam
 from stepmark.search.dvts import Dvts, dvts
 from stepmark.search.lookahead import Lookahead, lookahead
@@ -23,6 +29,7 @@ Strategy = Callable[[Problem, Policy, Any, Any], Awaitable[SearchResult]]
 
 STRATEGIES: Mapping[str, tuple[Strategy, type[Settings]]] = {
     "adaptive": (adaptive, Adaptive),
+    "auto": (auto, Auto),
     "beam": (beam, Beam),
     "dvts": (dvts, Dvts),
     "lookahead": (lookahead, Lookahead),
@@ -33,3 +40,16 @@ STRATEGIES: Mapping[str, tuple[Strategy, type[Settings]]] = {
     "rejection": (rejection, Rejection),
     "revise": (revise, Revise),
 }
+
+
+def settings_of(strategy: str, named: Mapping[str, Any]) -> Any:
+    """A strategy's settings from their names, as JSON has them. JSON knows no infinity: a number that is null was one.
+    Raises InputError for a strategy that there is not, or settings that it has not."""
+    if strategy not in STRATEGIES:
+        raise InputError(f"there is no strategy {strategy!r}", remedy=f"the strategies are {', '.join(STRATEGIES)}")
+    kind = STRATEGIES[strategy][1]
+    lost = {one.name for one in fields(kind) if one.type is float and named.get(one.name, 0) is None}
+    try:
+        return msgspec.convert({**named, **dict.fromkeys(lost, math.inf)}, kind)
+    except msgspec.ValidationError as error:
+        raise InputError(f"the settings are none of {strategy}: {error}") from None

@@ -12,7 +12,6 @@ Every request of a search goes through `Tree`, so that what holds for one strate
 
 import asyncio
 import random
-import time
 from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -93,8 +92,6 @@ class SearchResult:
     """None: the models' sizes were not given"""
     exhausted: bool
     """whether the budget ended the search"""
-    seconds: float = field(compare=False)
-    """wall time; the only part that is not a function of settings and problem"""
 
     @property
     def solution(self) -> tuple[str, ...]:
@@ -181,7 +178,6 @@ class Tree:
         self.exhausted = False
         self._scores: dict[tuple[str, ...], tuple[float, ...]] = {}
         self._seen: dict[tuple[tuple[str, ...], bool], Growing] = {}
-        self._began = time.monotonic()
 
     async def grow(
         self,
@@ -308,7 +304,6 @@ class Tree:
             generations=self.account.generations,
             flops=self.account.flops if self.settings.models is not None else None,
             exhausted=self.exhausted,
-            seconds=time.monotonic() - self._began,
         )
 
     def _room(self, parent: Growing, whole: bool) -> int:
@@ -332,12 +327,11 @@ class Tree:
 
     async def _draw(self, call: "_Call", whole: bool, temperature: float | None) -> list[Completion]:
         parent = call.parent
-        place = parent.place if call.start == 0 else (*parent.place, f"from {call.start}")
         sampling = Sampling(
             temperature=self.settings.temperature if temperature is None else temperature,
             max_tokens=call.limit,
             stop="end" if whole else "step",
-            seed=seed_of(self.settings.seed, self.problem, place),
+            seed=request_seed(self.settings.seed, self.problem, parent.place, call.start),
         )
         return await self.policy.sample(Prefix(parent.problem, parent.steps, parent.token_ids), call.n, sampling)
 
@@ -377,6 +371,11 @@ class Tree:
             scoring=node.scoring,
             revises=None if node.revises is None else number[id(node.revises)],
         )
+
+
+def request_seed(seed: int, problem: Problem, place: tuple[str, ...], start: int) -> int:
+    """Of the request for the children of a place in the tree, from child number `start` on."""
+    return seed_of(seed, problem, place if start == 0 else (*place, f"from {start}"))
 
 
 async def together(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:

@@ -1,0 +1,184 @@
+"""Who writes and who scores: the options that verbs share, and what they open."""
+
+import os
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+from stepmark.errors import InputError
+
+if TYPE_CHECKING:
+    from stepmark.budget.flops import ModelSize
+    from stepmark.policies.base import Policy
+    from stepmark.rewards.base import RewardModel
+    from stepmark.types import Problem
+
+BUNDLED = "bundled"
+ORACLES = ("oracle", "noisy")
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """What a server is asked, with --policy URL."""
+
+    model: str | None = None
+    """the name by which the server knows the model"""
+    server: Literal["openai", "vllm", "vllm-chat", "transformers"] = "openai"
+    """which server it is. openai: any that keeps to the protocol; vllm: exact ids, log-probabilities and step ends;
+    vllm-chat: vLLM behind a gateway that passes chat alone; transformers: `transformers serve`"""
+    chat: bool = False
+    """ask for chat completions, by the model's chat template"""
+    system: str | None = None
+    """the chat's system message"""
+    prompt: str | None = None
+    """the prompt, with {question} in it; a question and a newline by default, in a chat the question"""
+
+
+@dataclass(frozen=True)
+class PolicyOptions:
+    """Who writes: a model directory, the address of a server, or the model that comes with stepmark."""
+
+    policy: Annotated[str, tyro.conf.arg(metavar="DIR|URL|bundled")] = BUNDLED
+    """who writes"""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """of a model directory; auto is the one it was saved in, but float32 where the CPU would emulate bfloat16"""
+    at_once: int = 64
+    """requests to a server in flight at most"""
+    key_variable: str = "OPENAI_API_KEY"
+    """the environment variable that holds the server's key, where it wants one"""
+    endpoint: Annotated[Endpoint, tyro.conf.arg(name="")] = field(default_factory=Endpoint)
+
+    @property
+    def remote(self) -> bool:
+        return self.policy.startswith(("http://", "https://"))
+
+    def check(self) -> None:
+        """Raises InputError for options that do not go together."""
+        if self.remote != (self.endpoint.model is not None):
+            raise InputError(
+                "a server and a model's name go together", remedy="give --policy URL and --model, or neither"
+            )
+        if self.endpoint.prompt is not None and "{question}" not in self.endpoint.prompt:
+            raise InputError("the prompt has no question", remedy="put {question} where it belongs")
+
+    def told(self) -> dict[str, Any]:
+        """What samples depend on, for a manifest. A server may have moved meanwhile."""
+        if self.remote:
+            return {"name": "server", "endpoint": asdict(self.endpoint), "dtype": None}
+        if self.policy == BUNDLED:
+            return {"name": BUNDLED, "endpoint": None, "dtype": None}
+        return {"name": str(Path(self.policy).resolve()), "endpoint": None, "dtype": self.dtype}
+
+    def size(self, of_server: Path | None) -> "ModelSize | None":
+        """The model's sizes; of one behind a server those in the directory `of_server`, or None."""
+        from stepmark.budget.flops import ModelSize
+        from stepmark.policies import bundled
+
+        where = of_server if self.remote else bundled.PATH if self.policy == BUNDLED else Path(self.policy)
+        return None if where is None else ModelSize.read(where)
+
+    @asynccontextmanager
+    async def open(self) -> "AsyncIterator[Policy]":
+        if self.remote:
+            from stepmark.policies.client import Client
+            from stepmark.policies.endpoint import SERVERS, EndpointPolicy
+
+            asked = self.endpoint
+            assert asked.model is not None
+            async with EndpointPolicy(
+                Client(self.policy, key=os.environ.get(self.key_variable), at_once=self.at_once),
+                asked.model,
+                server=SERVERS[asked.server],
+                chat=asked.chat,
+                system=asked.system,
+                prompt=None if asked.prompt is None else self._prompt,
+            ) as policy:
+                yield policy
+            return
+        from stepmark.policies import bundled
+        from stepmark.policies.local import LocalPolicy
+
+        here = bundled.load() if self.policy == BUNDLED else LocalPolicy.load(self.policy, dtype=self.dtype)
+        try:
+            yield here
+        finally:
+            here.close()
+
+    def _prompt(self, problem: "Problem") -> str:
+        assert self.endpoint.prompt is not None
+        return self.endpoint.prompt.replace("\\n", "\n").replace("{question}", problem.question)
+
+
+@dataclass(frozen=True)
+class RewardOptions:
+    """Who scores: a reward model's directory, or for Quantities problems the oracle, exact or made unreliable."""
+
+    reward: Annotated[str | None, tyro.conf.arg(metavar="DIR|oracle|noisy")] = None
+    """who scores steps. DIR: one that `stepmark train` wrote, or a published one; oracle: exact, for Quantities
+    problems; noisy: the oracle, blurred"""
+    family: str | None = None
+    """how a published reward model is read, where its files do not tell (see stepmark score)"""
+    separator: str | None = None
+    r"""of the steps, for reward models that were trained with different ones (trl, pure); \n stands for a line end"""
+    reward_dtype: Literal["float32", "bfloat16"] = "float32"
+    """bfloat16 is faster where the processor has units for it, and scores differ by some .001"""
+    noise: float = 1.0
+    """of the noisy oracle: standard deviation of the logits' noise"""
+    noise_seed: int = 0
+    """of the noisy oracle: another seed is another judge"""
+
+    @property
+    def local(self) -> bool:
+        return self.reward is not None and self.reward not in ORACLES
+
+    def told(self) -> dict[str, Any] | None:
+        """What scores depend on, for a manifest."""
+        if self.reward is None:
+            return None
+        if self.reward == "oracle":
+            return {"name": "oracle"}
+        if self.reward == "noisy":
+            return {"name": "noisy", "noise": self.noise, "seed": self.noise_seed}
+        what = {"family": self.family, "separator": self.separator, "dtype": self.reward_dtype}
+        return {"name": str(Path(self.reward).resolve()), **what}
+
+    def size(self) -> "ModelSize | None":
+        """The reward model's sizes; None where it is none, or costs nothing."""
+        from stepmark.budget.flops import ModelSize
+
+        return ModelSize.read(str(self.reward)) if self.local else None
+
+    @contextmanager
+    def open(self, problems: "Sequence[Problem]") -> "Iterator[RewardModel | None]":
+        """Raises InputError where the oracle does not know a problem."""
+        if not self.local:
+            yield self._oracle(problems) if self.reward else None
+            return
+        from stepmark.rewards.families import load
+
+        separator = None if self.separator is None else self.separator.replace("\\n", "\n")
+        loaded = load(str(self.reward), self.family, separator=separator, dtype=self.reward_dtype)
+        print(loaded.told)
+        try:
+            yield loaded.reward
+        finally:
+            loaded.reward.close()
+
+    def _oracle(self, problems: "Sequence[Problem]") -> "RewardModel":
+        from stepmark.problems import quantities
+        from stepmark.rewards.base import NoisyReward, OracleReward
+
+        for problem in problems:
+            try:
+                quantities.situation(problem.question)
+            except InputError:
+                raise InputError(
+                    f"the oracle knows Quantities problems alone, and {problem.id!r} is none",
+                    remedy="give the directory of a reward model",
+                ) from None
+        oracle = OracleReward(quantities.rate, neutral=1.0)
+        return oracle if self.reward == "oracle" else NoisyReward(oracle, noise=self.noise, seed=self.noise_seed)

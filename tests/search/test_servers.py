@@ -1,0 +1,87 @@
+"""Every strategy on real servers, vLLM and `transformers serve`, with the code that also runs in process."""
+
+import asyncio
+
+import pytest
+
+from stepmark.grading import grade
+from stepmark.policies.bundled import PATH
+from stepmark.policies.client import Client
+from stepmark.policies.endpoint import TRANSFORMERS, VLLM, EndpointPolicy
+from stepmark.problems import quantities
+from stepmark.rewards.base import OracleReward
+from stepmark.search.adaptive import Adaptive
+from stepmark.search.beam import Beam
+from stepmark.search.dvts import Dvts
+from stepmark.search.lookahead import Lookahead
+from stepmark.search.mcts import Mcts
+from stepmark.search.parallel import Parallel
+from stepmark.search.particles import Particles
+from stepmark.search.rebase import Rebase
+from stepmark.search.rejection import Rejection
+from stepmark.search.revise import Revise
+from stepmark.search.strategies import STRATEGIES
+from stepmark.types import Cost
+from tests.policies.servers import transformers_serve, vllm
+
+REWARD = OracleReward(quantities.rate, neutral=1.0)
+PROBLEMS = list(quantities.generate("test", 2, levels=(1,)))
+LIMITS = {"max_tokens": 1024, "max_step_tokens": 128, "max_steps": 12}
+SMALL = {
+    "adaptive": Adaptive(n=4, batch=2, **LIMITS),
+    "beam": Beam(n=4, m=2, **LIMITS),
+    "dvts": Dvts(n=4, m=2, **LIMITS),
+    "lookahead": Lookahead(n=4, m=2, k=1, **LIMITS),
+    "mcts": Mcts(paths=2, width=2, **LIMITS),
+    "parallel": Parallel(n=4, **LIMITS),
+    "particles": Particles(n=4, **LIMITS),
+    "rebase": Rebase(n=4, **LIMITS),
+    "rejection": Rejection(n=4, every=2, **LIMITS),
+    "revise": Revise(n=4, chains=2, **LIMITS),
+}
+
+
+@pytest.fixture(scope="module")
+def vllm_url(tmp_path_factory):
+    with vllm(tmp_path_factory.mktemp("vllm")) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def transformers_url():
+    with transformers_serve() as url:
+        yield url
+
+
+def search(url, model, server, name):
+    """Both problems, by a policy that asks as the bundled model was trained."""
+
+    async def run():
+        asks = lambda problem: f"<|bos|>{problem.question}\n"  # noqa: E731
+        async with EndpointPolicy(Client(url, tries=1), model, server=server, prompt=asks) as policy:
+            searches = (STRATEGIES[name][0](problem, policy, REWARD, SMALL[name]) for problem in PROBLEMS)
+            return await asyncio.gather(*searches)
+
+    return asyncio.run(run())
+
+
+def check(results):
+    """Costs are the server's figures, and of two easy problems with an exact judge one at least is solved."""
+    for one in results:
+        assert one.cost == Cost.total(node.cost for node in one.nodes)
+        assert one.cost.requests >= len(one.nodes)
+        assert one.cost.generated > 0
+    assert any(grade(problem, one.answer).correct for problem, one in zip(PROBLEMS, results, strict=True))
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_every_strategy_runs_on_vllm(vllm_url, name):
+    results = search(vllm_url, "bundled", VLLM, name)
+    check(results)
+    for one in results:
+        assert all(len(node.token_ids) == node.cost.generated for node in one.nodes)
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_every_strategy_runs_on_transformers_serve(transformers_url, name):
+    check(search(transformers_url, str(PATH), TRANSFORMERS, name))
