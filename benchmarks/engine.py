@@ -37,6 +37,7 @@ from stepmark.engine.engine import Engine
 from stepmark.engine.rows import Stops
 from stepmark.policies import bundled
 from stepmark.policies.local import LocalPolicy
+from stepmark.precision import device, room
 from stepmark.problems import quantities
 from stepmark.types import Completion, Prefix, Problem, Sampling
 
@@ -89,7 +90,14 @@ def generate(model: Any, prompts: list[list[int]], *, rows: int, pad: int, seed:
         ids = torch.tensor([[pad] * (longest - len(prompt)) + prompt for prompt in batch])
         real = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in batch])
         with torch.inference_mode():
-            out = model.generate(ids, attention_mask=real, do_sample=True, top_k=0, pad_token_id=pad, **limits)
+            out = model.generate(
+                ids.to(model.device),
+                attention_mask=real.to(model.device),
+                do_sample=True,
+                top_k=0,
+                pad_token_id=pad,
+                **limits,
+            )
         for row in out[:, longest:].tolist():
             end = row.index(model.config.eos_token_id) + 1 if model.config.eos_token_id in row else len(row)
             written.append(row[:end])
@@ -146,9 +154,10 @@ def problems(count: int) -> list[Problem]:
 
 def bundled_pair(dtype: str) -> tuple[Any, Callable[[], LocalPolicy]]:
     """The model for `generate` and a maker of policies with an empty cache."""
-    model = AutoModelForCausalLM.from_pretrained(bundled.PATH, dtype=dtype).eval()
+    model = AutoModelForCausalLM.from_pretrained(bundled.PATH, dtype=dtype).to(device()).eval()
     tokenizer = AutoTokenizer.from_pretrained(bundled.PATH)
-    return model, lambda: LocalPolicy(model, tokenizer)
+    rows, memory = room(device())
+    return model, lambda: LocalPolicy(model, tokenizer, rows=rows, memory=memory)
 
 
 def tokens_of(samples: list[list[Completion]]) -> int:
@@ -183,7 +192,7 @@ def large(options: argparse.Namespace) -> None:
         **{"num_attention_heads": 12, "max_position_embeddings": 1024, "tie_word_embeddings": True},
         **{"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0},
     )
-    model = LlamaForCausalLM(config).to(getattr(torch, options.dtype)).eval()
+    model = LlamaForCausalLM(config).to(device(), getattr(torch, options.dtype)).eval()
     print(f"large: {model.num_parameters() / 1e6:.0f}M parameters")
     count, new = (2, 4) if options.small else (16, 64)
     prompts = [torch.randint(3, 16384, (200,)).tolist() for _ in range(count)]
@@ -254,7 +263,9 @@ def scoring(options: argparse.Namespace) -> None:
     def theirs() -> int:
         for end in range(10, steps * 10 + 1, 10):
             with torch.inference_mode():
-                model.model(torch.tensor([question + tail[:end] for tail in tails]), use_cache=False)
+                model.model(
+                    torch.tensor([question + tail[:end] for tail in tails], device=model.device), use_cache=False
+                )
         return beams * (len(question) + steps * 10)
 
     compare(f"scoring {options.dtype}, question of {len(question)} tokens", ours, theirs, options)

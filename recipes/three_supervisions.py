@@ -16,8 +16,11 @@ expect, by the paper: process above outcome by the labeller above outcome by the
 
 import asyncio
 import json
+import multiprocessing
 import random
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Literal
@@ -30,13 +33,14 @@ from stepmark.evaluate.intervals import Bootstrap, Floats, accuracy_interval, in
 from stepmark.grading import grade
 from stepmark.policies import bundled
 from stepmark.policies.draw import draw
+from stepmark.precision import bfloat16_is_fast, device
 from stepmark.problems import quantities
 from stepmark.records import Run, replacing
 from stepmark.rewards.aggregate import Aggregation, sort_key
 from stepmark.rewards.base import RewardModel
 from stepmark.rewards.examples import Example, Kind
 from stepmark.rewards.families import load
-from stepmark.rewards.judge import Pool, judge
+from stepmark.rewards.judge import Pool
 from stepmark.rewards.local import LocalReward
 from stepmark.rewards.settings import Train
 from stepmark.rewards.train import train
@@ -65,12 +69,23 @@ class ThreeSupervisions:
     candidates: int = 64
     """the N of best-of-N"""
     seeds: int = 3
+    workers: int = 1
+    """reward models trained at once, each in a process of its own: several keep a GPU busy"""
     epochs: int = 2
     learning_rate: float = 5e-4
     max_tokens: int = 256
     """of a solution"""
-    bf16: bool = False
-    """train and score in bfloat16: faster on a CPU that has it, ten times slower on one that has not"""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A reward model to be trained, and to choose among the fresh candidates."""
+
+    path: Path
+    kind: Kind
+    examples: list[Example]
+    how: Train
+    fresh: Pool
 
 
 async def run(args: ThreeSupervisions) -> dict[str, Floats]:
@@ -79,7 +94,7 @@ async def run(args: ThreeSupervisions) -> dict[str, Floats]:
     sampling = Sampling(max_tokens=args.max_tokens)
     training = list(quantities.generate("train", args.problems, seed=2_000))
     tests = list(quantities.generate("test", args.tests))
-    with Run.open(args.out, args) as record:
+    with Run.open(args.out, replace(args, workers=1)) as record:
         drawn = await draw(record, training, policy, args.solutions, sampling)
         candidates = await draw(record, tests, policy, args.candidates, sampling, name="candidates")
         policy.close()
@@ -89,19 +104,23 @@ async def run(args: ThreeSupervisions) -> dict[str, Floats]:
             for problem, solutions in zip(training, drawn, strict=True)
         ]
         examples = await labelled(pool, args.labeller)
-        found: dict[str, Floats] = {}
-        for supervision in SUPERVISIONS:
-            by_size = []
-            for size in sizes(args.solutions):
-                accuracies = []
-                for seed in range(args.seeds):
-                    name = f"{supervision.replace(' ', '-')}-{size}-{seed}"
-                    path = trained(examples, supervision, size=size, seed=seed, args=args, path=args.out / name)
-                    accuracies.append(await chosen(record, fresh, path, supervision, args))
-                by_size.append(np.mean(accuracies, axis=0))
-                print(f"{supervision}, {size} solutions: {by_size[-1].mean():.4f}", flush=True)
-            found[supervision] = np.stack(by_size, axis=1)
-    return found
+        keys = [(s, size, seed) for size in sizes(args.solutions) for s in SUPERVISIONS for seed in range(args.seeds)]
+        jobs = [job(examples, key, args, fresh) for key in keys]
+        with ProcessPoolExecutor(args.workers, multiprocessing.get_context("spawn")) as workers:
+            found = {}
+            for key, correct_P in zip(keys, workers.map(correctness, jobs), strict=True):
+                found[key] = np.array(correct_P)
+                print(f"{key[0]}, {key[1]} solutions, seed {key[2]}: {found[key].mean():.4f}", flush=True)
+    return {
+        supervision: np.stack(
+            [
+                np.mean([found[supervision, size, seed] for seed in range(args.seeds)], axis=0)
+                for size in sizes(args.solutions)
+            ],
+            axis=1,
+        )
+        for supervision in SUPERVISIONS
+    }
 
 
 def sizes(most: int) -> list[int]:
@@ -132,49 +151,63 @@ async def right_steps(problem: Problem, solution: Solution, reward: RewardModel 
     return [score >= RIGHT for score in (await reward.score(Prefix(problem, solution.steps, None))).scores]
 
 
-def trained(
+def job(
     examples: list[list[dict[Supervision, Example]]],
-    supervision: Supervision,
-    *,
-    size: int,
-    seed: int,
+    key: tuple[Supervision, int, int],
     args: ThreeSupervisions,
-    path: Path,
-) -> Path:
+    fresh: Pool,
+) -> Job:
     """A reward model of `size` solutions per problem, which depend on the seed alone, not on the supervision."""
-    if path.exists():
-        return path
-    chosen = [
-        example[supervision]
-        for number, of_problem in enumerate(examples)
-        for example in random.Random(f"{seed} {number}").sample(of_problem, min(size, len(of_problem)))
-    ]
-    kind: Kind = "prm" if supervision == "process" else "orm"
-    how = Train(
-        marker=bundled.MARKER,
-        epochs=args.epochs,
-        learning_rate=args.learning_rate,
-        held_out=0,
-        bf16=args.bf16,
-        seed=seed,
+    supervision, size, seed = key
+    return Job(
+        args.out / f"{supervision.replace(' ', '-')}-{size}-{seed}",
+        "prm" if supervision == "process" else "orm",
+        [
+            example[supervision]
+            for number, of_problem in enumerate(examples)
+            for example in random.Random(f"{seed} {number}").sample(of_problem, min(size, len(of_problem)))
+        ],
+        Train(
+            marker=bundled.MARKER,
+            epochs=args.epochs,
+            learning_rate=args.learning_rate,
+            held_out=0,
+            bf16=bfloat16_is_fast(device()),
+            seed=seed,
+        ),
+        fresh,
     )
-    train(kind, chosen, bundled.PATH, path, how)
-    return path
 
 
-async def chosen(record: Run, fresh: Pool, path: Path, supervision: Supervision, args: ThreeSupervisions) -> Floats:
-    """The expected correctness of the best-scored candidate of each fresh problem."""
-    reward = LocalReward.load(path, dtype="bfloat16" if args.bf16 else "float32")
-    how: Aggregation = "product" if supervision == "process" else "last"
-    scores = await judge(record, fresh, reward, name=f"scores-{path.name}")
+def correctness(job: Job) -> list[float]:
+    """The expected correctness of the best-scored candidate of each fresh problem; kept beside the model."""
+    kept = job.path / "correctness.json"
+    if kept.exists():
+        found: list[float] = json.loads(kept.read_bytes())
+        return found
+    if not job.path.exists():
+        train(job.kind, job.examples, bundled.PATH, job.path, job.how)
+    reward = LocalReward.load(job.path, dtype="auto")
+    found = asyncio.run(_chosen(reward, job))
     reward.close()
-    accuracy = []
-    for (problem, candidates), scored in zip(fresh, scores, strict=True):
+    with replacing(kept) as file:
+        file.write(json.dumps(found).encode())
+    return found
+
+
+async def _chosen(reward: RewardModel, job: Job) -> list[float]:
+    how: Aggregation = "product" if job.kind == "prm" else "last"
+
+    async def key(problem: Problem, one: Solution) -> float:
+        known = one.finish == "stop" and one.steps
+        return sort_key((await reward.score(Prefix(problem, one.steps, None))).scores, how) if known else -np.inf
+
+    async def correct(problem: Problem, candidates: Sequence[Solution]) -> float:
+        keys_N = np.array(await asyncio.gather(*(key(problem, one) for one in candidates)))
         correct_N = np.array([float(grade(problem, one.answer).correct) for one in candidates])
-        keys_N = np.array([sort_key(one.scores, how) if one else -np.inf for one in scored])
-        known_N = np.array([one is not None for one in scored])
-        accuracy.append(best_of_n(correct_N, keys_N, [len(candidates)], known_N)[0])
-    return np.array(accuracy)
+        return float(best_of_n(correct_N, keys_N, [len(candidates)], keys_N > -np.inf)[0])
+
+    return await asyncio.gather(*(correct(problem, candidates) for problem, candidates in job.fresh))
 
 
 def main(args: ThreeSupervisions) -> None:

@@ -64,6 +64,8 @@ class Settings:
     """of the PRM's step scores"""
     epochs: int = 3
     learning_rate: float = 5e-4
+    batch_size: int = 32
+    """solutions per update"""
     seed: int = 0
 
 
@@ -192,6 +194,7 @@ def _train(kind: Kind, labelled: Sequence[Labelled], out: Path, settings: Settin
         label_source=settings.labels if kind == "prm" else "grader",
         epochs=settings.epochs,
         learning_rate=settings.learning_rate,
+        batch_size=settings.batch_size,
         bf16=bfloat16_is_fast(device()),
         seed=settings.seed,
     )

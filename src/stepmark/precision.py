@@ -1,4 +1,4 @@
-"""Where to compute, and in which number format."""
+"""Where to compute, in which number format, and how much at once."""
 
 from typing import Literal
 
@@ -15,6 +15,14 @@ BFLOAT16_UNITS = ("amx_bf16", "avx512_bf16", "bf16")
 def device() -> str:
     """The first GPU, or the CPU."""
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def room(device: str | torch.device) -> tuple[int, int]:
+    """How many samples to run at once there, and bytes for their keys and values. On a GPU a step costs the same for
+    few rows and for many; a quarter of its free memory leaves room for a reward model."""
+    if torch.device(device).type != "cuda":
+        return 512, 4 << 30
+    return 4096, torch.cuda.mem_get_info(device)[0] // 4
 
 
 def bfloat16_is_fast(device: str | torch.device) -> bool:

@@ -32,9 +32,9 @@ class Pool:
     """
 
     candidates: Path
-    """candidate pool: JSON lines, plain or .gz, one problem a line"""
+    """a run of stepmark sample, or a candidate pool: JSON lines, plain or .gz, one problem a line"""
     scores: tuple[Path, ...] = ()
-    """step scores of those candidates, a file per reward model, which is named by the file's stem"""
+    """step scores of those candidates, a run of stepmark score or a file for each reward model, which is named by it"""
     aggregate: tyro.conf.UseAppendAction[tuple[Aggregation, ...]] = ()
     """how step scores become a solution score; give it several times for several curves (never: last)"""
     n: Annotated[str | None, tyro.conf.arg(metavar="N,N,...")] = None
@@ -58,7 +58,7 @@ class Pool:
         from stepmark.evaluate.intervals import Bootstrap
         from stepmark.evaluate.pool import Scored, compare, default_sizes
         from stepmark.evaluate.verdicts import judge
-        from stepmark.formats.candidates import read_candidates, read_step_scores
+        from stepmark.formats import candidates, runs
 
         files = _by_stem(self.scores)
         sizes = None if self.n is None else _sizes(self.n)
@@ -68,8 +68,10 @@ class Pool:
             raise InputError("its folder does not exist", path=self.json, remedy="make the folder first")
         hows = dict.fromkeys(self.aggregate or ("last",))
 
-        pool = read_candidates(self.candidates)
-        steps = {name: read_step_scores(path, pool) for name, path in files.items()}
+        pool = (runs if self.candidates.is_dir() else candidates).read_candidates(self.candidates)
+        steps = {
+            name: (runs if path.is_dir() else candidates).read_step_scores(path, pool) for name, path in files.items()
+        }
         verdicts = judge(pool, self.labels)
         bootstrap = Bootstrap(resamples=self.resamples, seed=self.seed)
         comparison = compare(
@@ -145,12 +147,12 @@ class Evaluate:
 
 
 def _by_stem(paths: Sequence[Path]) -> dict[str, Path]:
-    """A scores file's name, without .gz and .jsonl, is the reward model's."""
+    """The name of a run, or of a file without .gz and .jsonl, is the reward model's."""
     named: dict[str, Path] = {}
     for path in paths:
         name = path.name.removesuffix(".gz").removesuffix(".jsonl").removesuffix(".json")
         if name in named:
-            raise InputError(f"two scores files are named {name!r}", path=path, remedy="rename one of them")
+            raise InputError(f"two of the scores are named {name!r}", path=path, remedy="rename one of them")
         named[name] = path
     return named
 

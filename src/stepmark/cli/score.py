@@ -4,8 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from stepmark.errors import InputError
-
 if TYPE_CHECKING:
     from stepmark.rewards.judge import Pool
 
@@ -92,32 +90,17 @@ class Score:
         return 0
 
     def _pool(self) -> "Pool":
-        """The problems with their solutions. Raises InputError where there are none, or a problem is missing."""
-        from stepmark import problems
+        """The problems with their solutions."""
         from stepmark.formats.candidates import read_candidates
-        from stepmark.records import read, read_manifest
+        from stepmark.formats.runs import read_solutions
         from stepmark.types import Solution
 
-        if not self.candidates.is_dir():
-            return [
-                (
-                    one.problem,
-                    [Solution(one.problem.id, i, c.steps, c.answer, "stop") for i, c in enumerate(one.candidates)],
-                )
-                for one in read_candidates(self.candidates)
-            ]
-        ending = ".jsonl.gz" if read_manifest(self.candidates).compressed else ".jsonl"
-        chosen = {problem.id: problem for problem in problems.read(self.candidates / f"problems{ending}")}
-        solutions: dict[str, list[Solution]] = {}
-        for number, one in enumerate(read(self.candidates / f"{self.name}{ending}", Solution), 1):
-            if one.problem_id not in chosen:
-                raise InputError(
-                    f"a solution of problem {one.problem_id!r}, which the run does not have",
-                    path=self.candidates / f"{self.name}{ending}",
-                    line=number,
-                    remedy="restore the run's problems",
-                )
-            solutions.setdefault(one.problem_id, []).append(one)
-        if not solutions:
-            raise InputError("the run holds no solutions", path=self.candidates, remedy="run stepmark sample first")
-        return [(chosen[name], sorted(them, key=lambda one: one.index)) for name, them in solutions.items()]
+        if self.candidates.is_dir():
+            return read_solutions(self.candidates, self.name)
+        return [
+            (
+                one.problem,
+                [Solution(one.problem.id, i, c.steps, c.answer, "stop") for i, c in enumerate(one.candidates)],
+            )
+            for one in read_candidates(self.candidates)
+        ]

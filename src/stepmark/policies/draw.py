@@ -37,5 +37,5 @@ async def draw(
 
         return Job(tuple((problem.id, index) for index in range(n)), work)
 
-    flat = await complete(run, name, Solution, [job(problem) for problem in problems], title=name)
+    flat = await complete(run, name, Solution, [job(problem) for problem in problems], title=name, at_once=1024)
     return [tuple(flat[n * p : n * (p + 1)]) for p in range(len(problems))]

@@ -15,7 +15,7 @@ from stepmark.engine.rows import Stops
 from stepmark.errors import InputError
 from stepmark.policies.base import check_request
 from stepmark.policies.tokens import encode, plain_prompt
-from stepmark.precision import Dtype, resolve
+from stepmark.precision import Dtype, device, resolve, room
 from stepmark.steps import SEPARATOR, split
 from stepmark.types import Completion, Prefix, Problem, Sampling
 
@@ -54,13 +54,12 @@ class LocalPolicy:
         path: str | PathLike[str],
         *,
         dtype: Dtype = "auto",
-        device: str = "cpu",
         prompt: Prompt | None = None,
-        rows: int = 512,
-        memory: int = 4 << 30,
+        rows: int | None = None,
+        memory: int | None = None,
     ) -> "LocalPolicy":
-        """Reads a model directory. Raises InputError when it has no model or no tokenizer, or an architecture that the
-        engine does not know."""
+        """Reads a model directory, onto the GPU where there is one; `room` gives rows and memory by default. Raises
+        InputError when it has no model or no tokenizer, or an architecture that the engine does not know."""
         if not Path(path).is_dir():
             raise InputError(
                 "there is no such model directory", path=path, remedy="give a Hugging Face model directory"
@@ -75,8 +74,9 @@ class LocalPolicy:
             model: Any = AutoModelForCausalLM.from_pretrained(path, dtype="auto")
         except (OSError, ValueError, KeyError) as error:
             raise InputError(f"no causal language model can be read: {error}", path=path) from error
-        model.to(device, resolve(dtype, model.dtype, device))
-        return cls(model, tokenizer, prompt=prompt, rows=rows, memory=memory)
+        model.to(device(), resolve(dtype, model.dtype, device()))
+        most_rows, most_memory = room(device())
+        return cls(model, tokenizer, prompt=prompt, rows=rows or most_rows, memory=memory or most_memory)
 
     async def sample(self, prefix: Prefix, n: int, sampling: Sampling) -> list[Completion]:
         """See `Policy.sample`. `finish` is `length` at `max_tokens` and at the end of the model's context. A cancelled

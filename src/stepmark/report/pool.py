@@ -12,8 +12,8 @@ from stepmark.report.solutions import Judged, Solutions, contrasts
 from stepmark.rewards.aggregate import Aggregation, aggregate
 from stepmark.types import Verdict
 
-StepScores = Sequence[Sequence[tuple[float, ...]]]
-"""of a reward model: [problem][candidate][step]"""
+StepScores = Sequence[Sequence[tuple[float, ...] | None]]
+"""of a reward model: [problem][candidate][step]; None: not scored"""
 
 
 def pool_report(
@@ -73,4 +73,5 @@ def _judged(
         Judged(one.problem, candidate.steps, scores_S, aggregate(scores_S, how), candidate.answer, said[correct])
         for one, scores_N_S, graded in zip(pool, steps_P_N_S, verdicts.problems, strict=True)
         for candidate, scores_S, correct in zip(one.candidates, scores_N_S, graded.correct_N, strict=True)
+        if scores_S is not None
     ]

@@ -175,6 +175,10 @@ def check_length(problem: Problem, tokens: int, limit: int) -> None:
         )
 
 
+KNOWN_PIECES = 1 << 16
+"""pieces whose ids an encoder remembers; then it begins anew"""
+
+
 class Encoder:
     """Solutions to token ids by one tokenizer and layout. Only the text counts: a policy's own ids are another
     tokenizer's."""
@@ -182,6 +186,7 @@ class Encoder:
     def __init__(self, tokenizer: PreTrainedTokenizerBase, layout: Layout) -> None:
         self._tokenizer = tokenizer
         self._layout = layout
+        self._known: dict[str, list[int]] = {}
         self._bos = () if tokenizer.bos_token_id is None else (tokenizer.bos_token_id,)
         separator = self._pieces([layout.separator])[0]
         if not separator:
@@ -207,8 +212,13 @@ class Encoder:
         return Encoded(tuple(ids), tuple(judged), start)
 
     def _pieces(self, texts: list[str]) -> list[list[int]]:
-        encoded = self._tokenizer(
-            texts, add_special_tokens=False, split_special_tokens=True, return_attention_mask=False, verbose=False
-        )
-        ids: list[list[int]] = encoded["input_ids"]
-        return ids
+        """Solutions of one problem share its question and many steps, so each text is tokenised once."""
+        if len(self._known) + len(texts) > KNOWN_PIECES:
+            self._known.clear()
+        unknown = list({text for text in texts if text not in self._known})
+        if unknown:
+            encoded = self._tokenizer(
+                unknown, add_special_tokens=False, split_special_tokens=True, return_attention_mask=False, verbose=False
+            )
+            self._known.update(zip(unknown, encoded["input_ids"], strict=True))
+        return [self._known[text] for text in texts]
