@@ -36,7 +36,7 @@ class Search(Generic[S]):
     each whole tree with its scores and costs, for stepmark compare. Interrupted or killed, run the same command again:
     it goes on where it was.
 
-    stepmark search --strategy beam --n 16 --m 4 --reward prm --problems p.jsonl --out runs/beam
+    stepmark search --strategy beam --n 16 --m 4 --reward bundled --problems p.jsonl --out runs/beam
 
     stepmark search --strategy parallel --choose majority --n 16 --problems p.jsonl --out runs/majority
 

@@ -31,7 +31,7 @@ class Solve(Generic[S]):
 
     stepmark solve "Ana has 3 pens. Bo has Ana's pens plus 4. How many pens does Bo have?"
 
-    stepmark solve "..." --strategy beam --reward prm --n 8
+    stepmark solve "..." --strategy beam --reward bundled --n 8
     """
 
     question: tyro.conf.Positional[str]
