@@ -31,8 +31,9 @@ Kind = Literal["orm", "prm"]
 Neutral = Literal["right", "wrong", "unrated"]
 """how a step that people or an oracle rated 0 counts"""
 WORTH: Mapping[Neutral, Mapping[float | None, float | None]] = {
-    neutral: {1: 1.0, 0: value, -1: 0.0, None: None}
-    for neutral, value in (("right", 1.0), ("wrong", 0.0), ("unrated", None))
+    "right": {1: 1.0, 0: 1.0, -1: 0.0, None: None},
+    "wrong": {1: 1.0, 0: 0.0, -1: 0.0, None: None},
+    "unrated": {1: 1.0, 0: None, -1: 0.0, None: None},
 }
 """the target of each rating"""
 Classes = Literal[2, 3]
