@@ -75,16 +75,21 @@ def read_candidates(path: Path) -> tuple[Candidates, ...]:
 def read(path: Path, lost: Lost) -> Iterator[LabelledSolution]:
     """The candidates as labelled solutions, one problem at a time. Errors as `read_candidates`."""
     for one in _problems(path, lost):
-        for index, candidate in enumerate(one.candidates):
-            extra = {} if candidate.recorded is None else {"is_correct": candidate.recorded}
-            finish: Finish = "abort" if candidate.answer is None else "stop"
-            cost = Cost(generated=candidate.tokens or 0)
-            yield LabelledSolution(
-                one.problem,
-                Solution(one.problem.id, index, candidate.steps, candidate.answer, finish, cost=cost),
-                StepLabels(one.problem.id, index, (None,) * len(candidate.steps), UNRATED),
-                extra,
-            )
+        yield from as_labelled(one)
+
+
+def as_labelled(one: Candidates) -> Iterator[LabelledSolution]:
+    """The candidates of a problem, none of whose steps is rated."""
+    for index, candidate in enumerate(one.candidates):
+        extra = {} if candidate.recorded is None else {"is_correct": candidate.recorded}
+        finish: Finish = "abort" if candidate.answer is None else "stop"
+        cost = Cost(generated=candidate.tokens or 0)
+        yield LabelledSolution(
+            one.problem,
+            Solution(one.problem.id, index, candidate.steps, candidate.answer, finish, cost=cost),
+            StepLabels(one.problem.id, index, (None,) * len(candidate.steps), UNRATED),
+            extra,
+        )
 
 
 def write(path: Path, solutions: Iterable[LabelledSolution], lost: Lost, neutral: Neutral | None = None) -> None:
