@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from stepmark.cli import main
+from stepmark.errors import InputError
 from stepmark.evaluate.intervals import Bootstrap, Figure, draws
 from stepmark.evaluate.measures import Measures, measure
 from stepmark.evaluate.sensitivity import drop, fall, probe
@@ -123,11 +124,11 @@ def test_the_fall_is_a_mean_over_probes_with_an_interval_over_problems() -> None
     probes = [probe(Problem(name, "?", "1", "test"), (step,), [True]) for name, step in steps]
     drops = [asyncio.run(drop(Nine(), one)) for one in probes if one is not None]
     found = fall(drops, Bootstrap(resamples=500))
-    assert found is not None
     assert found.value == pytest.approx(sum(one.value for one in drops) / 3)
     alone = [one.value for one in drops]
     assert (found.low, found.high) == (pytest.approx(alone[2]), pytest.approx((alone[0] + alone[1]) / 2))
-    assert fall([], Bootstrap()) is None
+    with pytest.raises(InputError, match="no problems"):
+        fall([], Bootstrap())
 
 
 def test_the_verb_tells_the_gain_over_majority_on_a_pool(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

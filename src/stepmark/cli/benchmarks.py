@@ -215,7 +215,8 @@ class Steps(Judged):
         print(f"{self.data.name}: {self.by}")
         for name, value in facts.items():
             print(f"  {name:48} {value}")
-        self.write({**asdict(found), "sensitivity": drops, "gain_over_majority": gains})
+        falls = {kind: {"probes": count, "fall": asdict(fall)} for kind, (count, fall) in drops.items()}
+        self.write({**asdict(found), "sensitivity": falls, "gain_over_majority": gains})
         if self.html is not None:
             from stepmark.report import write
             from stepmark.report.steps import steps_report
@@ -237,9 +238,7 @@ class Steps(Judged):
             steps = [[next(scores) for _ in problem.candidates] for problem in pool]
         return [asdict(one) for one in gain_over_majority(pool, steps, self.aggregate, bootstrap)]
 
-    def _drops(
-        self, solutions: Sequence[LabelledSolution], bootstrap: Bootstrap
-    ) -> dict[Change, tuple[int, Figure | None]]:
+    def _drops(self, solutions: Sequence[LabelledSolution], bootstrap: Bootstrap) -> dict[Change, tuple[int, Figure]]:
         """Of each kind of change: how many probes there are, and how far the score falls on average."""
         import asyncio
 

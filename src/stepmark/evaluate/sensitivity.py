@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from stepmark.evaluate.intervals import Bootstrap, Figure, figure, resample
+from stepmark.evaluate.intervals import Bootstrap, Figure, interval, resample
 from stepmark.rewards.base import RewardModel
 from stepmark.types import Prefix, Problem
 
@@ -83,14 +83,13 @@ async def drop(reward: RewardModel, probe: Probe) -> Drop:
     return Drop(probe, right.scores[-1], wrong.scores[-1])
 
 
-def fall(drops: Sequence[Drop], bootstrap: Bootstrap) -> Figure | None:
-    """The mean of `Drop.value`, with its interval over problems; None without drops."""
+def fall(drops: Sequence[Drop], bootstrap: Bootstrap) -> Figure:
+    """The mean of `Drop.value`, with its interval over problems. Raises InputError: no drops."""
     place = {name: p for p, name in enumerate(dict.fromkeys(one.probe.problem.id for one in drops))}
     totals_P_2 = np.zeros((len(place), 2))
     for one in drops:
         totals_P_2[place[one.probe.problem.id]] += (one.value, 1)
-    if not drops:
-        return None
     value, count = totals_P_2.sum(axis=0)
-    resampled_B_2 = resample(totals_P_2, bootstrap)
-    return figure(value / count, resampled_B_2[:, 0] / resampled_B_2[:, 1], bootstrap.level)
+    sum_B, count_B = resample(totals_P_2, bootstrap).T
+    low, high = interval(value / count, sum_B / count_B, bootstrap.level)
+    return Figure(float(value / count), float(low), float(high))
