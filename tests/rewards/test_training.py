@@ -18,11 +18,12 @@ from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 
 from stepmark.errors import InputError
+from stepmark.rewards.epochs import HeldOut
 from stepmark.rewards.examples import IGNORED, Encoder, Example, Layout, token_labels
 from stepmark.rewards.local import LocalReward
 from stepmark.rewards.model import LabelTokens, RewardNet, load_lm, new_head, probability
 from stepmark.rewards.settings import Train
-from stepmark.rewards.train import HeldOut, train
+from stepmark.rewards.train import train
 from stepmark.types import Prefix
 from tests.rewards.toy import problem, separable
 
