@@ -149,13 +149,20 @@ def _table(solutions: Sequence[LabelledSolution], scores: Scores, threshold: flo
             whole.append((problem, len(found), min(found), last, error, NONE if named is None else named))
     if not steps:
         raise InputError("no rated solution is scored", remedy="give labels, and scores of the same solutions")
-    problem_K, score_K, right_K, place_K = (np.array(column) for column in zip(*steps, strict=True))
-    columns = zip(*whole, strict=True) if whole else [()] * 6
-    problem_N, steps_N, lowest_N, last_N, error_N, named_N = (np.array(column) for column in columns)
+    problem_K, score_K, right_K, place_K = zip(*steps, strict=True)
+    problem_N, steps_N, lowest_N, last_N, error_N, named_N = zip(*whole, strict=True) if whole else [()] * 6
     return _Table(
-        len(place_of),
-        *(problem_K, score_K.astype(np.float64), right_K, place_K),
-        *(problem_N.astype(np.int64), steps_N, lowest_N, last_N.astype(bool), error_N, named_N),
+        problems=len(place_of),
+        problem_K=np.array(problem_K, np.int64),
+        score_K=np.array(score_K, np.float64),
+        right_K=np.array(right_K, np.bool_),
+        place_K=np.array(place_K, np.int64),
+        problem_N=np.array(problem_N, np.int64),
+        steps_N=np.array(steps_N, np.int64),
+        lowest_N=np.array(lowest_N, np.float64),
+        lowest_last_N=np.array(last_N, np.bool_),
+        error_N=np.array(error_N, np.int64),
+        named_N=np.array(named_N, np.int64),
     )
 
 
@@ -192,7 +199,7 @@ def _figures(table: _Table, times_P: Ints, aucs_P: Floats, bounded: bool) -> dic
     return found
 
 
-def _mean(values: NDArray[np.generic], times: Ints) -> float:
+def _mean(values: Floats | Ints | Bools, times: Ints) -> float:
     total = times.sum()
     return float((values * times).sum() / total) if total else nan
 
