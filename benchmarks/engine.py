@@ -12,7 +12,7 @@ large     a Llama of 100M random parameters: 16 prompts of 200 tokens x 16 sampl
 rollouts  8 rollouts from each step of 200 solutions, beside `generate` called once for each step (on every 20th)
 scoring   hidden states at the step ends of 64 beams x 8 steps: each new step alone, beside the whole at every step
 growth    seconds per request and peak memory for 100, 1,000 and 10,000 queued requests
-searches  32 beam searches at once, width 16, with a reward model of the policy's size: two engines that take turns
+searches  32 beam searches at once, width 16, with the bundled reward model: two engines that take turns
 cancel    1,000 searches awaiting at once, a third cancelled at random: survivors compared with searches run alone
 """
 
@@ -41,9 +41,8 @@ from stepmark.policies import bundled
 from stepmark.policies.local import LocalPolicy
 from stepmark.precision import device, room
 from stepmark.problems import quantities
-from stepmark.rewards.examples import Encoder, Layout
+from stepmark.rewards import bundled as bundled_reward
 from stepmark.rewards.local import LocalReward
-from stepmark.rewards.model import Spec, build, load_lm
 from stepmark.search.beam import Beam, beam
 from stepmark.types import Completion, Cost, Prefix, Problem, Sampling
 
@@ -293,12 +292,9 @@ def growth(options: argparse.Namespace) -> None:
 
 def searches(options: argparse.Namespace) -> None:
     _, policy = bundled_pair(options.dtype)
-    model, tokenizer = load_lm(bundled.PATH)
-    layout = Layout(model.config.max_position_embeddings, marker=bundled.MARKER)
-    spec = Spec("prm", "label_tokens", layout, " +", " -", "product", "none", "", {})
     wanted = problems(4 if options.small else 32)
     for _ in range(options.repeats):
-        fresh, reward = policy(), LocalReward(build(model, tokenizer, spec), Encoder(tokenizer, layout), spec)
+        fresh, reward = policy(), LocalReward.load(bundled_reward.PATH, dtype=options.dtype)
         start = time.perf_counter()
         found = gather([beam(problem, fresh, reward, Beam(n=16, max_tokens=256)) for problem in wanted])
         seconds = time.perf_counter() - start
