@@ -23,7 +23,7 @@ from stepmark.errors import InputError
 from stepmark.rewards.dataset import ByLength, Item, collate
 from stepmark.rewards.epochs import Measure, measured
 from stepmark.rewards.model import RewardNet
-from stepmark.rewards.settings import Train
+from stepmark.rewards.settings import Train, first_process, processes
 
 WEIGHTS = "pytorch_model.bin"
 """of a checkpoint, where Trainer looks for them"""
@@ -51,12 +51,12 @@ def fit(
     checkpoint: Path | None,
     measure: Measure | None,
 ) -> TrainerState:
-    """Trains the net and returns what happened; the net is left for use."""
+    """Trains the net and returns what happened, in every process that takes part; the net is left for use."""
     console = Console(stderr=True)
     lm: Any = net.lm
     if settings.checkpointing:
         lm.activation_checkpointing_enable({"use_reentrant": False})
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+    with Progress(console=console, transient=True, disable=not (console.is_terminal and first_process())) as progress:
         trainer = _Trainer(
             settings=settings,
             held_out=held_out,
@@ -66,12 +66,13 @@ def fit(
                 output_dir=str(scratch),
                 num_train_epochs=settings.epochs,
                 learning_rate=settings.learning_rate,
-                per_device_train_batch_size=settings.batch_size // settings.accumulate,
+                per_device_train_batch_size=settings.batch_size // settings.accumulate // processes(),
                 gradient_accumulation_steps=settings.accumulate,
                 warmup_steps=settings.warmup,
                 weight_decay=settings.weight_decay,
                 bf16=settings.bf16,
                 use_cpu=not torch.cuda.is_available(),
+                ddp_backend="gloo" if processes() > 1 and not torch.cuda.is_available() else None,
                 seed=settings.seed,
                 logging_strategy="steps",
                 logging_steps=1,
@@ -128,6 +129,8 @@ class _Trainer(Trainer):
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         """With torch: safetensors refuses the tied embeddings of a net that is no `PreTrainedModel`."""
+        if not self.args.should_save:
+            return
         folder = Path(output_dir or str(self.args.output_dir))
         folder.mkdir(parents=True, exist_ok=True)
         net: Any = self.model

@@ -1,5 +1,6 @@
 """How a reward model is trained: the settings, and which of them fit together; without torch."""
 
+import os
 from dataclasses import dataclass
 from typing import Literal
 
@@ -78,14 +79,29 @@ class Train:
     """of the split, the order and a linear head"""
 
 
+def processes() -> int:
+    """How many train together, each on its part of every batch: as `torchrun` and `accelerate launch` say."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def first_process() -> bool:
+    """Whether this one writes and shows what happens."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def check(kind: Kind, settings: Train) -> None:
     """Raises `InputError` for settings out of their range, and for those that do not fit together."""
     if settings.epochs < 1 or settings.batch_size < 1 or settings.learning_rate <= 0:
         raise InputError("epochs, batch_size and learning_rate must be above 0", remedy="raise them")
     if not 0 <= settings.held_out < 1 or not 0 <= settings.warmup < 1 or settings.weight_decay < 0:
         raise InputError("held_out and warmup are shares below 1, weight_decay is not negative", remedy="correct them")
-    if settings.accumulate < 1 or settings.batch_size % settings.accumulate:
-        raise InputError(f"a batch of {settings.batch_size} is not {settings.accumulate} equal parts")
+    parts = settings.accumulate * processes()
+    if settings.accumulate < 1 or settings.batch_size % parts:
+        raise InputError(f"a batch of {settings.batch_size} is not {parts} equal parts")
+    if os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true":
+        raise InputError("a model that is spread over processes (FSDP) is not covered", remedy="train without FSDP")
+    if settings.lora and processes() > 1:
+        raise InputError("LoRA in several processes is not covered", remedy="train in one, or without LoRA")
     if min(settings.lora, settings.patience, settings.checkpoint_every) < 0:
         raise InputError("lora, patience and checkpoint_every are not negative", remedy="0 turns them off")
     if settings.patience and (settings.held_out == 0 or settings.checkpoint_every):

@@ -6,7 +6,10 @@ The parts have modules of their own: `dataset` (what a solution is for the model
 While it runs, checkpoints and the loss of every update stand in `OUT.training`; a training that was killed goes on from
 the last checkpoint to the weights and losses of one that was not. The folder is removed once the model is written.
 
-Not covered here: more than one process (FSDP).
+Several processes that `torchrun` or `accelerate launch` starts train together, each on its part of every batch, to the
+losses of one alone. All measure all held-out solutions; the first one writes. Where the last batch of an epoch is not
+full, it is filled up with solutions from the epoch's beginning. Not covered: a model that is spread over processes
+(FSDP).
 """
 
 import shutil
@@ -17,6 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+from accelerate import PartialState
 from transformers import PreTrainedModel
 
 from stepmark import __version__
@@ -27,7 +31,7 @@ from stepmark.rewards.epochs import Epoch, Measure, epochs_of
 from stepmark.rewards.examples import Encoder, Example, Kind, Layout
 from stepmark.rewards.fit import adapt, fit
 from stepmark.rewards.model import Spec, build, load_lm, save
-from stepmark.rewards.settings import Train, check
+from stepmark.rewards.settings import Train, check, first_process
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +100,10 @@ def train(
     state = fit(net, rows, held_out, settings, scratch=scratch, checkpoint=checkpoint, measure=measure)
     if adapted is not None:
         adapted.merge_and_unload()
-    save(net, tokenizer, spec, out)
-    shutil.rmtree(scratch)
+    if first_process():
+        save(net, tokenizer, spec, out)
+        shutil.rmtree(scratch)
+    PartialState().wait_for_everyone()
     epochs, losses = epochs_of(state)
     best = min(range(len(epochs)), key=lambda index: epochs[index].held_out_loss or 0.0)
     labels = [target for item in training for target in item.targets if target is not None]
