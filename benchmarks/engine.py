@@ -1,6 +1,7 @@
 """The engine beside `generate` and beside itself, each pair interleaved in one run.
 
     python -m benchmarks.engine [CASE ...] [--dtype float32] [--repeats 5] [--vllm PYTHON] [--clock cpu] [--small]
+        [--problems 64] [--solutions 200]
 
 Prints, for each case, the median seconds of both sides and the median of the paired ratios with its range. Threads are
 those of OMP_NUM_THREADS; `--vllm` names the python of an environment with vLLM, which then takes part in `sampling` and
@@ -11,6 +12,7 @@ large     a Llama of 100M random parameters: 16 prompts of 200 tokens x 16 sampl
 rollouts  8 rollouts from each step of 200 solutions, beside `generate` called once for each step (on every 20th)
 scoring   hidden states at the step ends of 64 beams x 8 steps: each new step alone, beside the whole at every step
 growth    seconds per request and peak memory for 100, 1,000 and 10,000 queued requests
+searches  32 beam searches at once, width 16, with the bundled reward model: two engines that take turns
 cancel    1,000 searches awaiting at once, a third cancelled at random: survivors compared with searches run alone
 """
 
@@ -39,7 +41,10 @@ from stepmark.policies import bundled
 from stepmark.policies.local import LocalPolicy
 from stepmark.precision import device, room
 from stepmark.problems import quantities
-from stepmark.types import Completion, Prefix, Problem, Sampling
+from stepmark.rewards import bundled as bundled_reward
+from stepmark.rewards.local import LocalReward
+from stepmark.search.beam import Beam, beam
+from stepmark.types import Completion, Cost, Prefix, Problem, Sampling
 
 PEER = """
 import json, sys
@@ -166,7 +171,7 @@ def tokens_of(samples: list[list[Completion]]) -> int:
 
 def sampling(options: argparse.Namespace) -> None:
     model, policy = bundled_pair(options.dtype)
-    prefixes = [Prefix(problem) for problem in problems(4 if options.small else 64)]
+    prefixes = [Prefix(problem) for problem in problems(4 if options.small else options.problems)]
     prompts = [policy().encode(prefix) for prefix in prefixes for _ in range(32)]
     settings = Sampling(max_tokens=256)
 
@@ -222,7 +227,9 @@ def large(options: argparse.Namespace) -> None:
 def rollouts(options: argparse.Namespace) -> None:
     model, policy = bundled_pair(options.dtype)
     fresh = policy()
-    solved = gather([fresh.sample(Prefix(p), 1, Sampling(seed=7)) for p in problems(20 if options.small else 200)])
+    solved = gather(
+        [fresh.sample(Prefix(p), 1, Sampling(seed=7)) for p in problems(20 if options.small else options.solutions)]
+    )
     prefixes: list[Prefix] = []
     for problem, (solution,) in zip(problems(len(solved)), solved, strict=True):
         ends = [i + 1 for i, token in enumerate(solution.token_ids) if fresh.stops.newline[token]]
@@ -283,6 +290,20 @@ def growth(options: argparse.Namespace) -> None:
         print(f"growth: {count} requests, {1000 * seconds / count:.2f} ms each, peak {peak:,.0f} MB", flush=True)
 
 
+def searches(options: argparse.Namespace) -> None:
+    _, policy = bundled_pair(options.dtype)
+    wanted = problems(4 if options.small else 32)
+    for _ in range(options.repeats):
+        fresh, reward = policy(), LocalReward.load(bundled_reward.PATH, dtype=options.dtype)
+        start = time.perf_counter()
+        found = gather([beam(problem, fresh, reward, Beam(n=16, max_tokens=256)) for problem in wanted])
+        seconds = time.perf_counter() - start
+        cost, scored = Cost.total(one.cost for one in found), sum(one.scoring.scored for one in found)
+        print(f"search: {seconds:.2f} s, {cost.generated:,} tokens generated, {scored:,} scored", flush=True)
+        fresh.close()
+        reward.close()
+
+
 async def search(policy: LocalPolicy, problem: Problem, seed: int) -> tuple[str, ...]:
     """Three steps, each the likeliest of four."""
     prefix = Prefix(problem)
@@ -320,7 +341,7 @@ def cancel(options: argparse.Namespace) -> None:
     )
 
 
-CASES = {case.__name__: case for case in (sampling, large, rollouts, scoring, growth, cancel)}
+CASES = {case.__name__: case for case in (sampling, large, rollouts, scoring, searches, growth, cancel)}
 
 
 def main() -> None:
@@ -328,6 +349,8 @@ def main() -> None:
     parser.add_argument("cases", nargs="*", metavar="case", help=", ".join(CASES))
     parser.add_argument("--dtype", choices=["bfloat16", "float32"], default="float32")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--problems", type=int, default=64, help="of sampling")
+    parser.add_argument("--solutions", type=int, default=200, help="of rollouts")
     parser.add_argument("--vllm", metavar="PYTHON")
     parser.add_argument("--clock", choices=["wall", "cpu"], default="wall")
     parser.add_argument("--small", action="store_true")

@@ -19,6 +19,7 @@ import numpy as np
 import tyro
 
 from stepmark.evaluate.estimators import best_of_n
+from stepmark.evaluate.intervals import Figure
 from stepmark.evaluate.measures import measure
 from stepmark.grading import grade
 from stepmark.labels import Rollout, hard, label, soft
@@ -137,16 +138,19 @@ async def _judged(reward: RewardModel, job: Job) -> dict[str, float]:
         LabelledSolution(p, s, StepLabels(p.id, s.index, quantities.rate(p, s.steps), "oracle")) for p, s in solutions
     ]
     said = measure(labelled, scores)
-    nan = float("nan")
     left = iter(scores)
     chosen = [best([sort_key(next(left), "product") for _ in several], p, several) for p, several in job.fresh]
     return {
-        "step AUC": nan if said.auc is None else said.auc,
-        "within a problem": nan if said.within_problem_auc is None else said.within_problem_auc,
-        "first-error F1": nan if said.first_error is None else said.first_error.f1,
-        "calibration error": nan if said.calibration is None else said.calibration.error,
+        "step AUC": _value(said.auc),
+        "within a problem": _value(said.within_problem_auc),
+        "first-error F1": _value(said.first_error),
+        "calibration error": _value(said.calibration_error),
         "best of N": float(np.mean(chosen)),
     }
+
+
+def _value(figure: Figure | None) -> float:
+    return float("nan") if figure is None else figure.value
 
 
 def best(keys: Sequence[float], problem: Problem, solutions: Sequence[Solution]) -> float:

@@ -16,4 +16,4 @@ def split(text: str) -> tuple[str, ...]:
 
 def join(steps: Iterable[str]) -> str:
     """The text of steps, each closed by the separator."""
-    return "".join(step + SEPARATOR for step in steps)
+    return "".join([step + SEPARATOR for step in steps])

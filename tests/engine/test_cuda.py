@@ -33,7 +33,7 @@ def test_samples_and_hidden_states_are_those_of_the_cpu(name):
         for one, other in zip(here, there, strict=True):
             assert one.logprobs == pytest.approx(other.logprobs, abs=1e-4)
     for here, there in zip(read, read_there, strict=True):
-        torch.testing.assert_close(here.hidden, there.hidden.cpu(), atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(here.values, there.values.cpu(), atol=1e-4, rtol=1e-4)
 
 
 def test_a_sample_does_not_depend_on_its_company():

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 import torch
 
+from stepmark.engine.decoder import Decoder
 from stepmark.errors import BackendError, InputError
 from stepmark.types import Cost, Sampling
 from tests.engine.reference import draw_alone, engine
@@ -37,8 +38,25 @@ def test_hidden_states_equal_those_of_transformers_for_each_family(family):
         reading = asyncio.run(backend.read(prompt, positions))
         with torch.no_grad():
             expected = family.model(torch.tensor([prompt])).last_hidden_state[0, positions]
-        torch.testing.assert_close(reading.hidden, expected, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(reading.values, expected, atol=1e-4, rtol=1e-4)
     assert reading.cost == Cost(scored=len(prompt) - 20, cached=20, requests=1)
+
+
+def test_weights_are_held_once(family):
+    """The model computes as before, with parameters that are parts of the decoder's matrices."""
+    prompt = torch.tensor([PROMPTS[2]])
+    with torch.no_grad():
+        before = family(prompt).logits
+        decoder = Decoder(family.model)
+        assert torch.equal(family(prompt).logits, before)
+    held = {
+        tensor.untyped_storage().data_ptr()
+        for layer in decoder.layers
+        for tensor in vars(layer).values()
+        if tensor is not None
+    }
+    held |= {decoder.embedding.untyped_storage().data_ptr(), decoder.norm.untyped_storage().data_ptr()}
+    assert {parameter.untyped_storage().data_ptr() for parameter in family.model.parameters()} == held
 
 
 def test_an_error_of_the_model_reaches_every_waiting_caller(model):

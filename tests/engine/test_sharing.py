@@ -2,6 +2,8 @@
 
 import asyncio
 import random
+import threading
+from functools import partial
 
 import pytest
 import torch
@@ -32,8 +34,7 @@ def words(samples):
 
 
 def assert_nothing_is_held(backend):
-    while (thread := backend._thread) is not None:
-        thread.join()
+    backend._idle.wait()
     assert not backend._unanswered
     assert backend.rows.count == backend.rows.blocks.count == backend.rows.trunks.count == 0
     assert all(node.pins == 0 for node in backend.tree._nodes() if node is not backend.tree.root)
@@ -114,7 +115,7 @@ def test_scoring_a_solution_that_extends_a_scored_one_costs_the_new_step(model):
     assert new.cost == Cost(scored=len(solution) - cut, cached=cut, requests=1)
     whole = asyncio.run(engine(model, memory=1 << 24).read(solution, [len(solution) - 1]))
     assert whole.cost == Cost(scored=len(solution), requests=1)
-    torch.testing.assert_close(new.hidden, whole.hidden, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(new.values, whole.values, atol=1e-5, rtol=1e-5)
 
 
 def test_cancelled_searches_leave_nothing_and_disturb_nobody(model):
@@ -156,6 +157,33 @@ def test_closing_reaches_every_waiting_caller(model):
         asyncio.run(backend.read(QUESTION, [0]))
 
 
+def test_engines_take_turns_in_one_thread_and_fail_alone(model):
+    """Two threads that compute would each have threads of their own for matrix products."""
+    wanted, threads = list(requests(20)), set()
+    alone = [words(asyncio.run(engine(model, memory=1 << 24).sample(*request))) for request in wanted]
+    sound, other, failing = (engine(model, memory=1 << 24) for _ in range(3))
+    for backend in (sound, other):
+        backend.rows.draw_first = partial(_noting, threads, backend.rows.draw_first)
+    failing.decoder.forward = None
+
+    async def run():
+        backends = (sound, failing, other)
+        calls = [backend.sample(*request) for request in wanted for backend in backends]
+        return await asyncio.gather(*calls, return_exceptions=True)
+
+    results = asyncio.run(run())
+    assert [words(result) for result in results[::3]] == [words(result) for result in results[2::3]] == alone
+    assert all(isinstance(result, BackendError) for result in results[1::3])
+    assert len(threads) == 1
+    for backend in (sound, other):
+        assert_nothing_is_held(backend)
+
+
+def _noting(threads, function):
+    threads.add(threading.current_thread())
+    return function()
+
+
 def test_a_request_that_can_never_fit_is_refused_at_once(model):
     small = engine(model, memory=model_bytes(model, 160))
     with pytest.raises(InputError, match="does not fit"):
@@ -167,6 +195,6 @@ def test_a_request_that_can_never_fit_is_refused_at_once(model):
 def test_a_model_without_a_head_only_reads(model):
     reader = Engine(Decoder(model.model), memory=1 << 24)
     reading = asyncio.run(reader.read(QUESTION, [0, 5]))
-    assert reading.hidden.shape == (2, 64)
+    assert reading.values.shape == (2, 64)
     with pytest.raises(InputError):
         asyncio.run(reader.sample(QUESTION, 1, Sampling()))

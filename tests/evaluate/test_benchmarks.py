@@ -13,7 +13,7 @@ import pytest
 from stepmark.cli import main
 from stepmark.errors import InputError, ScoreError
 from stepmark.evaluate import prmbench, processbench
-from stepmark.evaluate.intervals import Bootstrap
+from stepmark.evaluate.intervals import Bootstrap, Figure
 from stepmark.evaluate.scores import read_scores, score, trivial
 from stepmark.evaluate.steps import first_error
 from stepmark.formats import prmbench as prmbench_file
@@ -116,16 +116,72 @@ def test_trivial_predictors_on_prmbench(how: Any, said: Any) -> None:
     for name, one in [(None, result.overall), *result.classes.items()]:
         f1, negative = by_hand([row for row in data if name in (None, row["classification"])], said)
         assert f1 is not None
-        assert (one.f1, one.negative_f1) == (pytest.approx(f1), pytest.approx(negative))
-        assert one.score == pytest.approx((f1 + (negative or 0)) / 2)
-        assert one.low is not None
-        assert one.high is not None
-        assert one.low <= one.score <= one.high
+        assert one.f1 is not None
+        assert one.negative_f1 is not None
+        assert one.score is not None
+        assert (one.f1.value, one.negative_f1.value) == (pytest.approx(f1), pytest.approx(negative))
+        assert one.score.value == pytest.approx((f1 + (negative or 0)) / 2)
+        assert one.score.low <= one.score.value <= one.score.high
     assert (result.overall.solutions, result.overall.steps, result.overall.wrong) == (718, 10822, 1649)
-    assert result.groups["simplicity"] == pytest.approx(
-        np.mean([result.classes[name].score for name in ("redundency", "circular")])
+    assert result.groups["simplicity"] is not None
+    assert result.groups["simplicity"].value == pytest.approx(
+        np.mean([one.score.value for name in prmbench.REDUNDANT if (one := result.classes[name]).score])
     )
     assert result.groups["sensitivity"] is None  # multi_solutions is another file
+
+
+@real
+def test_every_part_of_prmbench_from_the_raw_rows() -> None:
+    """Accuracies, first errors and similarity as the official script defines them, counted row by row."""
+    data = rows(TEST_P1)
+    solutions = prm_bench(TEST_P1)
+    scores = trivial("random", solutions, 5)
+    originals = prmbench.untouched(solutions)
+    first = [row for row in data if row["classification"] == "redundency"]
+    assert [one.solution.steps for one in originals] == [tuple(row["original_process"]) for row in first]
+    plain = trivial("random", originals, 6)
+    untouched = {row["idx"]: np.mean([s >= 0.5 for s in one]) for row, one in zip(first, plain, strict=True)}
+    result = prmbench.evaluate(solutions, scores, 0.5, QUICK, originals=plain)
+    for name, found in [(None, result.overall), *result.classes.items()]:
+        right, wrong, errors, distances = [], [], [], []
+        for row, one in zip(data, scores, strict=True):
+            if name in (None, row["classification"]):
+                said = [score >= 0.5 for score in one]
+                inside = {n for n in row["error_steps"] if n <= len(said)}
+                right += [ok for n, ok in enumerate(said, 1) if n not in inside]
+                wrong += [not ok for n, ok in enumerate(said, 1) if n in inside]
+                errors += [not said[min(inside) - 1]] if inside else []
+                distances += [abs(np.mean(said) - untouched[row["idx"]])] if row["idx"] in untouched else []
+        expected = [np.mean(one) for one in (right, wrong, [*right, *wrong], errors, distances)]
+        told = (found.right_accuracy, found.wrong_accuracy, found.accuracy, found.first_error, found.similarity)
+        assert [one and one.value for one in told] == pytest.approx(expected)
+        assert all(one is not None and one.low <= one.value <= one.high for one in told)
+
+
+@real
+def test_redundancy_judges_its_classes_alone() -> None:
+    """As ReasonEval is judged: of the two classes of simplicity a step is wrong where it is redundant."""
+    solutions = prm_bench(TEST_P1)
+    valid = trivial("always_right", solutions)
+    redundant = [tuple(0.2 if rating == -1 else 0.1 for rating in one.labels.ratings) for one in solutions]
+    plain = prmbench.evaluate(solutions, valid, 0.5, QUICK)
+    result = prmbench.evaluate(solutions, valid, 0.5, QUICK, redundancy=redundant, redundancy_threshold=0.15)
+    for name, one in result.classes.items():
+        if name in prmbench.REDUNDANT:
+            assert one.score is not None
+            assert one.score.value == 1
+        else:
+            assert one == plain.classes[name]
+
+
+@real
+def test_a_repeated_row_counts_once() -> None:
+    """The published files repeat five solutions of a class, which the official script counts once."""
+    solutions = prm_bench(TEST_P1)
+    scores = trivial("random", solutions, 5)
+    result = prmbench.evaluate([*solutions, solutions[0]], [*scores, scores[1]], 0.5, QUICK)
+    assert result.repeated == 1
+    assert result.overall == prmbench.evaluate(solutions, scores, 0.5, QUICK).overall
 
 
 @real
@@ -134,7 +190,7 @@ def test_solutions_without_a_wrong_step_have_one_f1() -> None:
     solutions = prm_bench(MULTI)
     result = prmbench.evaluate(solutions, trivial("always_right", solutions), 0.5, QUICK)
     [one] = result.classes.values()
-    assert (one.f1, one.negative_f1, one.score, one.first_error) == (1, None, 1, None)
+    assert (one.f1, one.negative_f1, one.score, one.first_error) == (Figure(1, 1, 1), None, Figure(1, 1, 1), None)
     assert result.overall.score is None
 
 
@@ -178,7 +234,8 @@ def test_the_verbs_print_and_write_their_figures(tmp_path: Path, capsys: pytest.
     quick = ["--resamples", "50", "--json", str(out)]
     assert main(["evaluate", "prmbench", "--data", str(TEST_P1), "--trivial", "always_right", *quick]) == 0
     assert "26 numbers of error steps past the last step, not used" in capsys.readouterr().out
-    assert json.loads(out.read_text())["overall"]["negative_f1"] == 0
+    told = json.loads(out.read_text())["overall"]
+    assert (told["negative_f1"]["value"], told["similarity"]["value"]) == (0, 0)
     tuned = ["--trivial", "random", "--tune-data", str(MATH)]
     assert main(["evaluate", "processbench", "--data", str(GSM8K), *tuned, *quick]) == 0
     assert "tuned on math.jsonl.gz" in capsys.readouterr().out

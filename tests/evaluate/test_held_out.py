@@ -1,7 +1,7 @@
 import pytest
 
 from stepmark.evaluate.held_out import figures
-from stepmark.rewards.train import HeldOut
+from stepmark.rewards.epochs import HeldOut
 
 
 def test_figures_by_hand() -> None:

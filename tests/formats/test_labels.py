@@ -300,3 +300,29 @@ def test_labelled_prefixes_train_a_prm_and_no_orm(tmp_path: Path) -> None:
     assert [example.targets for example in prm.examples] == [(1.0,), (0.0,)]
     assert prm.unfinished == 1
     assert assemble("orm", *parts).unfinished == 2
+
+
+def test_an_unknown_field_is_counted_and_never_vanishes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """At any depth and in any number of rows; what the format knows is read as if the others were not there."""
+    plain = session([place(("a", 1), ("b", -1), chosen=0), place(("c", 1), chosen=0)])
+    marked = json.loads(json.dumps(plain))
+    marked["split"] = "train"
+    marked["label"]["steps"][0]["completions"][1]["confidence"] = marked["label"]["steps"][1]["seen at `$.x`"] = 0.5
+    lost = Lost()
+    solutions = list(prm800k.read(put(tmp_path / "x.jsonl", marked, plain, marked), lost))
+    assert solutions == list(prm800k.read(put(tmp_path / "y.jsonl", plain, plain, plain), Lost()))
+    assert lost == {
+        "field split, which the format does not know, left out": 2,
+        "field label.steps[].completions[].confidence, which the format does not know, left out": 2,
+        "field label.steps[].seen at `$.x`, which the format does not know, left out": 2,
+    }
+    assert (
+        main(["convert", str(tmp_path / "x.jsonl"), str(tmp_path / "o"), "--from", "prm800k", "--to", "labelled"]) == 0
+    )
+    assert "2 field split, which the format does not know, left out" in capsys.readouterr().out
+
+
+def test_an_unknown_field_does_not_hide_a_broken_one(tmp_path: Path) -> None:
+    row = {"note": 1, "prompt": "q", "completions": "a", "labels": [True]}
+    with pytest.raises(InputError, match=r"x\.jsonl:1: .*\$\.completions"):
+        list(stepwise.read(put(tmp_path / "x.jsonl", row), Lost()))

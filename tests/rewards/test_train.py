@@ -8,11 +8,12 @@ from safetensors.torch import load_file
 from transformers import PreTrainedTokenizerBase
 
 from stepmark.errors import InputError, TooLongError
+from stepmark.rewards.dataset import encode, split
 from stepmark.rewards.examples import Encoder, Example, Kind, Layout, token_labels
 from stepmark.rewards.local import LocalReward
 from stepmark.rewards.model import LabelTokens, RewardNet, load_lm, new_head, probability
 from stepmark.rewards.settings import Head, Train
-from stepmark.rewards.train import _encode, _split, train
+from stepmark.rewards.train import train
 from stepmark.types import Prefix
 from tests.rewards.toy import problem, separable
 
@@ -123,8 +124,8 @@ def test_the_same_seed_gives_the_same_weights(base: Path, tmp_path: Path) -> Non
 def test_a_held_out_problem_shares_nothing_with_training(tokenizer: PreTrainedTokenizerBase, seed: int) -> None:
     """A solution of a trained problem tells how hard the problem is: held-out figures would be flattered."""
     settings = dataclasses.replace(FAST, seed=seed)
-    items = _encode("prm", EXAMPLES, Encoder(tokenizer, Layout(100)), settings)
-    training, held_out = _split(items, settings)
+    items = encode("prm", EXAMPLES, Encoder(tokenizer, Layout(100)), settings)
+    training, held_out = split(items, settings)
     assert {item.problem_id for item in training}.isdisjoint(item.problem_id for item in held_out)
     assert len(training) + len(held_out) == len(EXAMPLES)
     assert len({item.problem_id for item in held_out}) == 6

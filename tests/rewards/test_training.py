@@ -18,11 +18,12 @@ from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 
 from stepmark.errors import InputError
+from stepmark.rewards.epochs import HeldOut
 from stepmark.rewards.examples import IGNORED, Encoder, Example, Layout, token_labels
 from stepmark.rewards.local import LocalReward
 from stepmark.rewards.model import LabelTokens, RewardNet, load_lm, new_head, probability
 from stepmark.rewards.settings import Train
-from stepmark.rewards.train import HeldOut, train
+from stepmark.rewards.train import train
 from stepmark.types import Prefix
 from tests.rewards.toy import problem, separable
 
@@ -214,6 +215,32 @@ def test_a_killed_training_goes_on_to_the_same_losses_and_weights(base: Path, tm
     assert resumed.epochs == whole.epochs
     assert all(torch.equal(value, weights(out)[name]) for name, value in weights(tmp_path / "whole").items())
     assert not scratch.exists()
+
+
+TOGETHER = dataclasses.replace(SMALL, head="linear", epochs=2, batch_size=8)
+TOGETHER_SCRIPT = """
+import json, sys
+from pathlib import Path
+from stepmark.rewards.train import train
+from tests.rewards.test_training import EXAMPLES, TOGETHER
+result = train("prm", EXAMPLES, sys.argv[1], sys.argv[2], TOGETHER)
+Path(sys.argv[2] + os.environ["RANK"]).write_text(json.dumps(result.losses))
+"""
+
+
+def test_processes_that_train_together_reach_what_one_reaches_alone(base: Path, tmp_path: Path) -> None:
+    """Each has its part of every batch, and the parts have different numbers of labels; the first one writes."""
+    alone = train("prm", EXAMPLES, base, tmp_path / "alone", TOGETHER)
+    assert alone.trained % TOGETHER.batch_size == 0  # else the last batch would be filled up
+    (tmp_path / "script.py").write_text("import os\n" + TOGETHER_SCRIPT)
+    out = tmp_path / "out"
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([*launch, tmp_path / "script.py", base, out], env=environment, check=True, capture_output=True)
+    for rank in range(2):
+        assert json.loads(Path(f"{out}{rank}").read_text()) == pytest.approx(alone.losses, rel=1e-4)
+    for name, value in weights(tmp_path / "alone").items():
+        torch.testing.assert_close(weights(out)[name], value, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,8 @@ class Convert:
 
     Formats: prm800k (both phases), math_shepherd, omegaprm_tree, omegaprm_flat, stepwise (prompt, completions, labels),
     processbench, prmbench, candidates (a pool), records (a directory of problems, solutions and labels, which `stepmark
-    train` reads), labelled (one file that loses nothing). What the target cannot hold is counted and told.
+    train` reads), labelled (one file that loses nothing). What the target cannot hold, and every field of the
+    input that its format does not know, is counted and told.
     """
 
     input: tyro.conf.Positional[Path]

@@ -16,6 +16,7 @@ from stepmark.errors import BackendError, InputError
 
 VERBS = {
     "demo": "the whole loop on the bundled model, from problems to a report, in minutes",
+    "problems": "a file of problems: generated, or read from GSM8K's or MATH's own file",
     "sample": "solutions of problems, from a model in this process or behind a server",
     "solve": "one question, by a search that can be watched in the terminal",
     "search": "answers by a test-time strategy: beam, DVTS, REBASE, MCTS, best-of-n, ...; the whole tree is kept",

@@ -115,11 +115,12 @@ class PolicyOptions:
 
 @dataclass(frozen=True)
 class RewardOptions:
-    """Who scores: a reward model's directory, or for Quantities problems the oracle, exact or made unreliable."""
+    """Who scores: a reward model's directory, the one that comes with stepmark, or for Quantities problems the oracle,
+    exact or made unreliable."""
 
-    reward: Annotated[str | None, tyro.conf.arg(metavar="DIR|oracle|noisy")] = None
-    """who scores steps. DIR: one that `stepmark train` wrote, or a published one; oracle: exact, for Quantities
-    problems; noisy: the oracle, blurred"""
+    reward: Annotated[str | None, tyro.conf.arg(metavar="DIR|bundled|oracle|noisy")] = None
+    """who scores steps. DIR: one that `stepmark train` wrote, or a published one; bundled: for Quantities problems, as
+    the bundled policy; oracle: exact, for Quantities problems; noisy: the oracle, blurred"""
     family: str | None = None
     """how a published reward model is read, where its files do not tell (see stepmark score)"""
     separator: str | None = None
@@ -132,8 +133,13 @@ class RewardOptions:
     """of the noisy oracle: another seed is another judge"""
 
     @property
-    def local(self) -> bool:
-        return self.reward is not None and self.reward not in ORACLES
+    def path(self) -> Path | None:
+        """The reward model's directory; None where there is no model."""
+        if self.reward == BUNDLED:
+            from stepmark.rewards import bundled
+
+            return bundled.PATH
+        return None if self.reward is None or self.reward in ORACLES else Path(self.reward)
 
     def told(self) -> dict[str, Any] | None:
         """What scores depend on, for a manifest."""
@@ -144,24 +150,24 @@ class RewardOptions:
         if self.reward == "noisy":
             return {"name": "noisy", "noise": self.noise, "seed": self.noise_seed}
         what = {"family": self.family, "separator": self.separator, "dtype": self.reward_dtype}
-        return {"name": str(Path(self.reward).resolve()), **what}
+        return {"name": self.reward if self.reward == BUNDLED else str(Path(self.reward).resolve()), **what}
 
     def size(self) -> "ModelSize | None":
         """The reward model's sizes; None where it is none, or costs nothing."""
         from stepmark.budget.flops import ModelSize
 
-        return ModelSize.read(str(self.reward)) if self.local else None
+        return None if self.path is None else ModelSize.read(self.path)
 
     @contextmanager
     def open(self, problems: "Sequence[Problem]") -> "Iterator[RewardModel | None]":
         """Raises InputError where the oracle does not know a problem."""
-        if not self.local:
+        if self.path is None:
             yield self._oracle(problems) if self.reward else None
             return
         from stepmark.rewards.families import load
 
         separator = None if self.separator is None else self.separator.replace("\\n", "\n")
-        loaded = load(str(self.reward), self.family, separator=separator, dtype=self.reward_dtype)
+        loaded = load(self.path, self.family, separator=separator, dtype=self.reward_dtype)
         print(loaded.told)
         try:
             yield loaded.reward

@@ -36,7 +36,7 @@ class Search(Generic[S]):
     each whole tree with its scores and costs, for stepmark compare. Interrupted or killed, run the same command again:
     it goes on where it was.
 
-    stepmark search --strategy beam --n 16 --m 4 --reward prm --problems p.jsonl --out runs/beam
+    stepmark search --strategy beam --n 16 --m 4 --reward bundled --problems p.jsonl --out runs/beam
 
     stepmark search --strategy parallel --choose majority --n 16 --problems p.jsonl --out runs/majority
 
@@ -62,7 +62,6 @@ class Search(Generic[S]):
 
     def run(self) -> int:
         import asyncio
-        import time
 
         from stepmark import problems
         from stepmark.records import Run, pace
@@ -75,18 +74,22 @@ class Search(Generic[S]):
         settings = sized(self.settings, self.by, self.judge, self.size)
         setup = Setup(self.strategy, settings, self.by.told(), self.judge.told())
         check(setup, scored=self.judge.reward is not None)
-        began = time.monotonic()
         with self.judge.open(chosen) as reward, Run.open(self.out, setup, compressed=True) as run:
             problems.record(run, chosen)
             before = {one.problem_id for one in run.read("searches", SearchResult)}
-            found = asyncio.run(self._work(run, chosen, reward, setup))
+            found, seconds = asyncio.run(self._work(run, chosen, reward, setup))
         print(f"{self.out}: {_told(chosen, found)}")
         if new := [one for one in found if one.problem_id not in before]:
             spent = Cost.total(one.cost + one.scoring for one in new)
-            print(f"searched now: {len(new):,}; {pace(len(new), spent, time.monotonic() - began, 'problems')}")
+            print(f"searched now: {len(new):,}; {pace(len(new), spent, seconds, 'problems')}")
         return 0
 
-    async def _work(self, run: "Run", chosen: "Sequence[Problem]", reward: Any, setup: "Setup") -> "list[SearchResult]":
+    async def _work(
+        self, run: "Run", chosen: "Sequence[Problem]", reward: Any, setup: "Setup"
+    ) -> "tuple[list[SearchResult], float]":
+        """The results, and the seconds that the searches took."""
+        import time
+
         from stepmark.grading import grade
         from stepmark.search.solve import solve
 
@@ -99,7 +102,8 @@ class Search(Generic[S]):
             return f", {right / seen:.1%} right"
 
         async with self.by.open() as policy:
-            return await solve(run, chosen, policy, reward, setup, aside=aside)
+            began = time.monotonic()
+            return await solve(run, chosen, policy, reward, setup, aside=aside), time.monotonic() - began
 
 
 def sized(settings: Settings, by: PolicyOptions, judge: RewardOptions, of_server: Path | None) -> Settings:

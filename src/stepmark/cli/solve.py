@@ -31,7 +31,7 @@ class Solve(Generic[S]):
 
     stepmark solve "Ana has 3 pens. Bo has Ana's pens plus 4. How many pens does Bo have?"
 
-    stepmark solve "..." --strategy beam --reward prm --n 8
+    stepmark solve "..." --strategy beam --reward bundled --n 8
     """
 
     question: tyro.conf.Positional[str]
@@ -49,7 +49,6 @@ class Solve(Generic[S]):
 
     def run(self) -> int:
         import asyncio
-        import time
 
         from rich.console import Console
 
@@ -64,20 +63,21 @@ class Solve(Generic[S]):
         check(setup, scored=self.judge.reward is not None)
         console = Console()
         with self.judge.open([problem]) as reward:
-            began = time.monotonic()
             try:
-                result = asyncio.run(self._watched(console, problem, reward, setup))
+                result, seconds = asyncio.run(self._watched(console, problem, reward, setup))
             except KeyboardInterrupt:
                 console.print("interrupted; this is how far it came")
                 return 130
-            seconds = time.monotonic() - began
         console.print(drawn(result))
         console.print(_told(result, seconds), highlight=False, markup=False, soft_wrap=True)
         return 0
 
-    async def _watched(self, console: Any, problem: "Problem", reward: Any, setup: "Setup") -> "SearchResult":
-        """The search, shown while it runs where somebody looks."""
+    async def _watched(
+        self, console: Any, problem: "Problem", reward: Any, setup: "Setup"
+    ) -> "tuple[SearchResult, float]":
+        """The search, shown while it runs where somebody looks, and its seconds."""
         import asyncio
+        import time
         from contextlib import nullcontext
 
         from rich.live import Live
@@ -89,9 +89,10 @@ class Solve(Generic[S]):
             watch = Watch(policy, reward)
             search = STRATEGIES[setup.strategy][0](problem, watch, reward and watch, setup.settings)
             live = Live(console=console, get_renderable=watch.__rich__, refresh_per_second=8, transient=True)
+            began = time.monotonic()
             try:
                 with live if console.is_terminal else nullcontext():
-                    return await search
+                    return await search, time.monotonic() - began
             except asyncio.CancelledError:
                 console.print(watch)
                 raise

@@ -6,5 +6,6 @@ decoder.py   the forward pass of a Hugging Face decoder, with attention left ope
 attention.py attention of a prefill and of one decoding step over those tensors
 draw.py      logits to tokens, with randomness that is a function of (seed, sample index, position)
 openmp.py    who holds the processor's threads
+worker.py    the thread that computes, one for all engines of the process
 engine.py    requests join and leave a running batch; the awaitable face
 """

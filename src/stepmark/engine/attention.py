@@ -78,6 +78,8 @@ class StepAttention:
     read it together: cell (trunk, kv head, rank) holds the queries of the rank-th row of the trunk. A softmax is put
     together from its parts, one of each block and one of the trunk, each relative to its own largest score (Dao et al.
     2022, arXiv 2205.14135, section 3.1), so that rows of any lengths cost what they hold.
+
+    Parts are numbered (block, head), then (cell, head of the kv head); the last one is a part of no keys.
     """
 
     def __init__(
@@ -85,17 +87,27 @@ class StepAttention:
     ) -> None:
         """`own_N` is the number of the new token among the row's own; `trunk_N` is -1 for rows without a trunk."""
         self.decoder, self.blocks, self.trunks = decoder, blocks, trunks
-        self.rows = np.arange(len(own_N))
-        self.position_N, self.trunk_N = position_N, trunk_N
-        self.shared = trunks.length if trunks.count else 0
-        self.new = blocks.places(self.rows, own_N)
+        rows = np.arange(len(own_N))
+        self.new = blocks.places(rows, own_N)
         owner, level = blocks.owner[: blocks.count], blocks.level[: blocks.count]
-        self.owner = self._tensor(owner)
+        self.owner = self._tensor(np.maximum(owner, 0))
         column = level[:, None] * BLOCK + np.arange(BLOCK)
         self.masks = {w: self._mask(self._seen(owner, column, own_N, w)[:, None]) for w in set(decoder.windows)}
-        self._lay_parts(owner, own_N)
-        if self.shared:
-            self._lay_grid()
+        held = np.arange(int(own_N.max()) // BLOCK + 1) <= own_N[:, None] // BLOCK
+        block = blocks.table[rows, : held.shape[1]][:, None]
+        head = np.arange(decoder.heads)[:, None]
+        self.own = blocks.count * decoder.heads
+        part, real = block * decoder.heads + head, np.repeat(held[:, None], decoder.heads, axis=1)
+        self.cells = 0
+        if trunks.count:
+            cell = self._lay_cells(position_N, trunk_N)
+            part = np.concatenate([part, (self.own + cell)[..., None]], axis=2)
+            real = np.concatenate([real, np.broadcast_to(trunk_N[:, None, None] >= 0, (*cell.shape, 1))], axis=2)
+        nothing = self.own + self.cells
+        self.parts = self._tensor(np.where(real, part, nothing).reshape(-1, part.shape[2]))
+        self.values = torch.zeros(nothing + 1, decoder.head_dim, dtype=decoder.dtype, device=decoder.device)
+        self.best = torch.full((nothing + 1,), HIDDEN, dtype=decoder.dtype, device=decoder.device)
+        self.top = torch.ones(nothing + 1, dtype=torch.float32, device=decoder.device)
 
     def _tensor(self, array: npt.NDArray[Any]) -> Tensor:
         return torch.from_numpy(array).to(self.decoder.device)
@@ -110,70 +122,51 @@ class StepAttention:
         seen: npt.NDArray[np.bool_] = column <= own_N[owner, None]
         return seen if window is None else seen & (column > own_N[owner, None] - window)
 
-    def _lay_parts(self, owner: Ints, own_N: Ints) -> None:
-        """Parts are the blocks, then with trunks one of each row. `bags` lists the parts row by row, `largest` as many
-        for each row, some of them twice."""
-        parts = [self.blocks.table[self.rows, : int(own_N.max()) // BLOCK + 1]]
-        held = [np.arange(parts[0].shape[1]) <= own_N[:, None] // BLOCK]
-        if self.shared:
-            parts.append(len(owner) + self.rows[:, None])
-            held.append(np.ones((len(self.rows), 1), bool))
-        part, real = np.concatenate(parts, axis=1), np.concatenate(held, axis=1)
-        self.bags = self._tensor(part[real])
-        self.offsets = self._tensor(np.cumsum(real.sum(axis=1)) - real.sum(axis=1))
-        self.largest = self._tensor(np.where(real, part, part[:, :1]).reshape(-1))
-        self.part_owner = torch.cat([self.owner, self._tensor(self.rows)]) if self.shared else self.owner
-
-    def _lay_grid(self) -> None:
-        """The row of each cell and the cell of each row, by kv head; a cell without a row repeats row 0 and is never
-        read."""
+    def _lay_cells(self, position_N: Ints, trunk_N: Ints) -> Ints:
+        """The part [N, heads] of each row's trunk, counted from the first such part. `grid` is the row of each cell, by
+        kv head; a cell without a row repeats row 0 and is never read."""
         heads, group = np.arange(self.decoder.kv_heads), self.decoder.heads // self.decoder.kv_heads
-        rows = np.flatnonzero(self.trunk_N >= 0)
-        rows = rows[np.argsort(self.trunk_N[rows], kind="stable")]
-        trunk = self.trunk_N[rows]
+        rows = np.flatnonzero(trunk_N >= 0)
+        rows = rows[np.argsort(trunk_N[rows], kind="stable")]
+        trunk = trunk_N[rows]
         rank = np.arange(len(rows)) - np.searchsorted(trunk, trunk)
         width = int(rank.max()) + 1
         grid = np.zeros((self.trunks.count, len(heads), width), np.int64)
-        cell = np.zeros((len(self.rows), len(heads)), np.int64)
+        cell = np.zeros((len(trunk_N), len(heads)), np.int64)
         cell[rows] = (trunk[:, None] * len(heads) + heads) * width + rank[:, None]
         grid.reshape(-1)[cell[rows]] = rows[:, None] * len(heads) + heads
-        self.grid, self.cell = self._tensor(grid.reshape(-1)), self._tensor(cell.reshape(-1))
-        self.without = self._tensor(self.trunk_N < 0)[:, None, None]
-        token = np.arange(self.shared)
+        self.cells, self.grid = grid.size * group, self._tensor(grid.reshape(-1))
+        token = np.arange(self.trunks.length)
         seen = (token < self.trunks.lengths[: self.trunks.count, None])[:, None]
-        position = self.position_N[grid[:, 0] // len(heads), None]
+        position = position_N[grid[:, 0] // len(heads), None]
         self.trunk_masks = {
             window: self._mask(seen if window is None else np.repeat(seen & (token > position - window), group, axis=1))
             for window in set(self.decoder.windows)
         }
+        return (cell[..., None] * group + np.arange(group)).reshape(len(cell), -1)
 
     def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        rows, heads, size = q.shape
-        window = self.decoder.windows[layer]
+        size, window = q.shape[2], self.decoder.windows[layer]
         keys, values = self.blocks.kv[layer, :, : self.blocks.count].flatten(1, 2)
         keys.flatten(0, 1).index_copy_(0, self.new, k.reshape(-1, size))
         values.flatten(0, 1).index_copy_(0, self.new, v.reshape(-1, size))
         queries = q.index_select(0, self.owner).view(len(keys), -1, size)
-        parts = [x.view(-1, heads, x.shape[-1]) for x in _part(queries, keys, values, self.masks[window], size**-0.5)]
-        if self.shared:
+        self._fill(slice(0, self.own), queries, keys, values, self.masks[window])
+        if self.cells:
             keys, values = self.trunks.kv[layer].flatten(1, 2)
-            queries = q.reshape(len(self.cell), -1).index_select(0, self.grid).view(len(keys), -1, size)
-            found = _part(queries, keys, values, self.trunk_masks[window], size**-0.5)
-            common = [x.view(len(self.grid), -1).index_select(0, self.cell).view(rows, heads, -1) for x in found]
-            common[1].masked_fill_(self.without, HIDDEN)
-            parts = [torch.cat(pair) for pair in zip(parts, common, strict=True)]
-        value, best, mass = parts
-        largest = best.index_select(0, self.largest).view(rows, -1, heads, 1).amax(1)
-        weight = mass.mul_((best - largest.index_select(0, self.part_owner)).exp_())
-        sums = torch.cat([value * weight, weight], dim=-1)
-        total = F.embedding_bag(self.bags, sums.flatten(1), self.offsets, mode="sum").view(rows, heads, -1)
-        return (total[..., :size] / total[..., size:]).to(q.dtype).flatten(1)
+            queries = q.reshape(-1, q.shape[1] // self.decoder.kv_heads * size).index_select(0, self.grid)
+            queries = queries.view(len(keys), -1, size)
+            self._fill(slice(self.own, self.own + self.cells), queries, keys, values, self.trunk_masks[window])
+        best = self.best[self.parts].float()
+        weight = (best - best.amax(1, keepdim=True)).exp_().div_(self.top[self.parts])
+        weight = weight.div_(weight.sum(1, keepdim=True)).to(q.dtype)
+        return F.embedding_bag(self.parts, self.values, mode="sum", per_sample_weights=weight).view(len(q), -1)
 
-
-def _part(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor, scale: float) -> tuple[Tensor, Tensor, Tensor]:
-    """A softmax over these keys alone: its values [..., D], the largest score [..., 1], and [..., 1] the sum of all
-    exp(score - largest), which is one over the largest weight."""
-    scores = torch.baddbmm(mask, queries, keys.transpose(1, 2), alpha=scale)
-    weights = torch.softmax(scores, dim=-1, dtype=torch.float32)
-    best, mass = scores.amax(-1, keepdim=True).float(), weights.amax(-1, keepdim=True).reciprocal_()
-    return torch.bmm(weights.to(values.dtype), values), best, mass
+    def _fill(self, parts: slice, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> None:
+        """Softmaxes over these keys alone: their values [parts, D], the largest scores, and the largest weights, of
+        which each is one over the sum of all exp(score - largest)."""
+        scores = torch.baddbmm(mask, queries, keys.transpose(1, 2), alpha=queries.shape[2] ** -0.5)
+        weights = torch.softmax(scores, dim=-1, dtype=torch.float32)
+        torch.amax(scores, -1, out=self.best[parts].view(scores.shape[:2]))
+        torch.amax(weights, -1, out=self.top[parts].view(scores.shape[:2]))
+        torch.bmm(weights.to(values.dtype), values, out=self.values[parts].view(queries.shape))

@@ -20,6 +20,8 @@ Ints = npt.NDArray[np.int64]
 
 BLOCK = 16
 """tokens of a block; the lengths of trunks are multiples of it too"""
+HOLES = 8
+"""of this many blocks one may be out of use: moving blocks costs more than computing some in vain"""
 
 
 def blocks_of(tokens: int) -> int:
@@ -54,15 +56,17 @@ class Pool:
 
 
 class Blocks:
-    """The tokens of single rows, in blocks. Blocks 0 to count-1 are in use, without gaps, so that attention reads them
-    all as one contiguous batch, whatever the rows' lengths."""
+    """The tokens of single rows, in blocks. Attention reads blocks 0 to count-1 as one contiguous batch, whatever the
+    rows' lengths. Few of them are not in use: new tokens go there first."""
 
     def __init__(self, decoder: Decoder, rows: int, capacity: int) -> None:
         self.kv = _zeros(decoder, capacity, decoder.kv_heads, BLOCK, decoder.head_dim)
         self.capacity = capacity
         self.count = 0
+        self.holes: Ints = np.zeros(0, np.int64)
+        """blocks below `count` that are not in use"""
         self.owner: Ints = np.zeros(capacity, np.int64)
-        """the row of each block"""
+        """the row of each block, -1 for a hole"""
         self.level: Ints = np.zeros(capacity, np.int64)
         """its number among the row's blocks"""
         self.table: Ints = np.zeros((rows, blocks_of(decoder.context)), np.int64)
@@ -70,8 +74,10 @@ class Blocks:
 
     def add(self, rows: Ints, levels: Ints) -> Ints:
         """New blocks for rows at levels."""
-        blocks = np.arange(self.count, self.count + len(rows))
-        self.count += len(rows)
+        fresh = max(len(rows) - len(self.holes), 0)
+        blocks = np.concatenate([self.holes, np.arange(self.count, self.count + fresh)])[: len(rows)]
+        self.holes = self.holes[len(rows) :]
+        self.count += fresh
         self.owner[blocks], self.level[blocks] = rows, levels
         self.table[rows, levels] = blocks
         return blocks
@@ -82,8 +88,8 @@ class Blocks:
         blocks = self.add(np.repeat(rows, need), np.tile(np.arange(need), len(rows)))
         kv = torch.nn.functional.pad(kv, (0, 0, 0, need * BLOCK - kv.shape[2]))
         kv = kv.view(*kv.shape[:2], 1, need, BLOCK, heads, size).transpose(4, 5)
-        mine = self.kv[:, :, blocks[0] : blocks[-1] + 1]
-        mine.view(*kv.shape[:2], len(rows), *kv.shape[3:]).copy_(kv)
+        kv = kv.expand(*kv.shape[:2], len(rows), *kv.shape[3:]).flatten(2, 3)
+        self.kv.index_copy_(2, torch.from_numpy(blocks).to(kv.device), kv)
 
     def places(self, rows: Ints, columns: Ints) -> Tensor:
         """Where single tokens of rows are, head by head, when blocks are read as flat [blocks * heads * BLOCK]."""
@@ -98,21 +104,27 @@ class Blocks:
 
     def rename(self, gone: Ints, rows: Ints, names: Ints) -> None:
         """Frees the blocks of the rows that are `gone`; `rows` are called `names` from now on."""
-        name = np.arange(len(self.table))
+        name = np.arange(len(self.table) + 1)
+        name[-1] = -1
         name[gone] = -1
         name[rows] = names
-        owner = name[self.owner[: self.count]]
-        left = int((owner >= 0).sum())
-        gaps = np.flatnonzero(owner[:left] < 0)
-        movers = left + np.flatnonzero(owner[left:] >= 0)
-        if len(gaps):
-            target, source = (torch.from_numpy(x).to(self.kv.device) for x in (gaps, movers))
-            self.kv.index_copy_(2, target, self.kv.index_select(2, source))
-            owner[gaps] = owner[movers]
-            self.level[gaps] = self.level[movers]
-        self.count = left
-        self.owner[:left] = owner[:left]
-        self.table[owner[:left], self.level[:left]] = np.arange(left)
+        owner = self.owner[: self.count]
+        owner[:] = name[owner]
+        self.holes = np.flatnonzero(owner < 0)
+        if len(self.holes) > self.count // HOLES:
+            self._close_up()
+        live = np.flatnonzero(self.owner[: self.count] >= 0)
+        self.table[self.owner[live], self.level[live]] = live
+
+    def _close_up(self) -> None:
+        """The last blocks move into the holes."""
+        left = self.count - len(self.holes)
+        gaps = self.holes[self.holes < left]
+        movers = left + np.flatnonzero(self.owner[left : self.count] >= 0)
+        target, source = (torch.from_numpy(x).to(self.kv.device) for x in (gaps, movers))
+        self.kv.index_copy_(2, target, self.kv.index_select(2, source))
+        self.owner[gaps], self.level[gaps] = self.owner[movers], self.level[movers]
+        self.count, self.holes = left, self.holes[:0]
 
 
 class Trunks:

@@ -44,7 +44,8 @@ class Layer:
 class Decoder:
     """A backbone (`LlamaModel`, `Qwen2Model`, ...) read into plain tensors of its own dtype and device.
 
-    The weights are copied: a backbone that is trained further needs a new Decoder.
+    Weights are held once, by the backbone and the Decoder together: the backbone's projections become parts of the
+    Decoder's matrices. A backbone that is moved elsewhere, or converted, needs a new Decoder.
     """
 
     def __init__(self, backbone: Any) -> None:
@@ -142,19 +143,23 @@ def _layer(layer: Any) -> Layer:
     inputs = (attention.q_proj, attention.k_proj, attention.v_proj)
     return Layer(
         attention_norm=layer.input_layernorm.weight.detach(),
-        qkv=_stack([p.weight for p in inputs]),
-        qkv_bias=None if inputs[0].bias is None else _stack([p.bias for p in inputs]),
+        qkv=_joined([p.weight for p in inputs]),
+        qkv_bias=None if inputs[0].bias is None else _joined([p.bias for p in inputs]),
         q_norm=attention.q_norm.weight.detach() if hasattr(attention, "q_norm") else None,
         k_norm=attention.k_norm.weight.detach() if hasattr(attention, "k_norm") else None,
         out=attention.o_proj.weight.detach(),
         out_bias=None if attention.o_proj.bias is None else attention.o_proj.bias.detach(),
         mlp_norm=layer.post_attention_layernorm.weight.detach(),
-        gate_up=_stack([mlp.gate_proj.weight, mlp.up_proj.weight]),
-        gate_up_bias=None if mlp.gate_proj.bias is None else _stack([mlp.gate_proj.bias, mlp.up_proj.bias]),
+        gate_up=_joined([mlp.gate_proj.weight, mlp.up_proj.weight]),
+        gate_up_bias=None if mlp.gate_proj.bias is None else _joined([mlp.gate_proj.bias, mlp.up_proj.bias]),
         down=mlp.down_proj.weight.detach(),
         down_bias=None if mlp.down_proj.bias is None else mlp.down_proj.bias.detach(),
     )
 
 
-def _stack(parts: list[Tensor]) -> Tensor:
-    return torch.cat([part.detach() for part in parts])
+def _joined(parts: list[Any]) -> Tensor:
+    """One matrix of several parameters, which become views of it."""
+    whole = torch.cat([part.detach() for part in parts])
+    for part, view in zip(parts, torch.split(whole, [len(part) for part in parts]), strict=True):
+        part.data = view
+    return whole

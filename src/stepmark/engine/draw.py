@@ -50,9 +50,9 @@ def choose(
         uniform_N.unsqueeze(1).to(total.dtype) * total, torch.nextafter(total, torch.zeros_like(total))
     )
     drawn = torch.searchsorted(cumulative, point, right=True).squeeze(1)
-    tokens = torch.where(greedy, logits_N_V.argmax(dim=-1), drawn)
-    logprobs = logits_N_V.gather(1, tokens.unsqueeze(1)).squeeze(1) - logits_N_V.logsumexp(dim=-1)
-    return tokens, logprobs
+    likeliest = greedy.nonzero().squeeze(1)
+    tokens = drawn.index_copy_(0, likeliest, logits_N_V.index_select(0, likeliest).argmax(dim=-1))
+    return tokens, logits_N_V.log_softmax(dim=-1).gather(1, tokens.unsqueeze(1)).squeeze(1)
 
 
 def _truncate(probs_N_V: Tensor, top_p_N: Tensor, top_k_N: Tensor) -> Tensor:

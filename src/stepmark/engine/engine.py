@@ -1,14 +1,14 @@
 """Requests join and leave a running batch; the awaitable face of the engine.
 
-One worker thread owns the model and the cache, and lives while there is work. In each round it drops what was given
-up, prefills waiting prefixes, lets their samples join the batch, and takes one decoding step with all rows. A waiting
+The worker's thread alone touches the model and the cache. In each round of an engine it drops what was given up,
+prefills waiting prefixes, lets their samples join the batch, and takes one decoding step with all rows. A waiting
 request holds nothing but its token ids, so callers may queue without bound; they wait for rows and cache.
 """
 
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
@@ -19,9 +19,9 @@ from torch import Tensor
 from stepmark.engine.attention import PrefillAttention
 from stepmark.engine.cache import Ints, Pool
 from stepmark.engine.decoder import Decoder
-from stepmark.engine.openmp import release_threads
 from stepmark.engine.rows import STOP, Rows, Stops
 from stepmark.engine.tree import Node, Places, PrefixTree
+from stepmark.engine.worker import WORKER
 from stepmark.errors import BackendError, InputError
 from stepmark.types import Cost, Finish, Sampling
 
@@ -45,9 +45,10 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Reading:
-    """Final hidden states [positions, hidden] of a sequence at the positions asked for."""
+    """What is read of a sequence at the positions asked for: final hidden states [positions, hidden], or what the
+    engine's `readout` makes of them."""
 
-    hidden: Tensor
+    values: Tensor
     cost: Cost
 
 
@@ -87,7 +88,8 @@ class _Sample:
 class Engine:
     """Samples from and reads the hidden states of one model.
 
-    `head` [vocabulary, hidden] turns hidden states into logits; without head and stops the engine only reads. At most
+    `head` [vocabulary, hidden] turns hidden states into logits; without head and stops the engine only reads. `readout`
+    is applied to the hidden states [positions, hidden] of readings, many at once, in the thread that computes. At most
     `rows` samples run at once, fewer when `memory` does not hold them: bytes of keys and values, a quarter for the
     prefix tree, a quarter for prefixes that running samples share, half for the samples' own tokens. A sample joins
     when it can grow to its limit.
@@ -103,6 +105,7 @@ class Engine:
         head: Tensor | None = None,
         stops: Stops | None = None,
         *,
+        readout: Callable[[Tensor], Tensor] | None = None,
         rows: int = 512,
         memory: int = 4 << 30,
     ) -> None:
@@ -112,6 +115,7 @@ class Engine:
             raise InputError(f"stop tables of {len(stops.ends)} tokens for a head of {len(head)}")
         self.decoder = decoder
         self.head = head
+        self.readout = readout or (lambda hidden: hidden)
         tokens = memory // decoder.token_bytes
         running = tokens - tokens // 4 if rows else 0
         self.tree = PrefixTree(tokens - running)
@@ -121,7 +125,8 @@ class Engine:
         self._inbox: list[_Sample | _Read] = []
         self._unanswered: set[_Sample | _Read] = set()
         self._given_up: list[_Sample] = []
-        self._thread: threading.Thread | None = None
+        self._idle = threading.Event()
+        self._idle.set()
         self._broken: BackendError | None = None
         self._reads: deque[_Read] = deque()
         self._waiting: deque[_Sample] = deque()
@@ -147,7 +152,7 @@ class Engine:
         return await asyncio.wrap_future(job.future)
 
     async def read(self, tokens: Sequence[int], positions: Sequence[int]) -> Reading:
-        """Final hidden states of `tokens` at `positions` (indices into `tokens`, any order).
+        """The readout of `tokens` at `positions` (indices into `tokens`, any order).
 
         Only the tokens from the lowest position on are computed when those before it are in the cache, so scoring the
         new step of a solution costs that step. `cost.scored` counts computed tokens, `cost.cached` the others.
@@ -167,12 +172,10 @@ class Engine:
             raise BackendError(str(self._broken)) from self._broken.__cause__
 
     def close(self) -> None:
-        """Stops the worker; every caller that still waits gets a BackendError."""
+        """Ends all work; every caller that still waits gets a BackendError."""
         with self._lock:
             self._broken = self._broken or BackendError("the engine is closed")
-            thread = self._thread
-        if thread is not None:
-            thread.join()
+        self._idle.wait()
 
     def _check_tokens(self, tokens: Sequence[int]) -> None:
         if not tokens:
@@ -191,10 +194,9 @@ class Engine:
             self._inbox.append(job)
             self._unanswered.add(job)
             job.future.add_done_callback(lambda _: self._answered(job))
-            if self._thread is None:
-                release_threads()
-                self._thread = threading.Thread(target=self._work, name="stepmark-engine")
-                self._thread.start()
+            if self._idle.is_set():
+                self._idle.clear()
+                WORKER.take_up(self._round)
 
     def _answered(self, job: _Sample | _Read) -> None:
         """A request has its result or its error, or its caller has gone."""
@@ -202,19 +204,22 @@ class Engine:
         if isinstance(job, _Sample) and job.future.cancelled():
             self._given_up.append(job)
 
-    def _work(self) -> None:
+    def _round(self) -> bool:
+        """Whether there may be more to do."""
         try:
-            with torch.inference_mode():
-                while self._collect():
-                    self._drop()
-                    self._prefill()
-                    self._join()
-                    self._decode()
+            if not self._collect():
+                return False
+            self._drop()
+            self._prefill()
+            self._join()
+            self._decode()
         except BaseException as error:
             self._fail(error)
+            return False
+        return True
 
     def _collect(self) -> bool:
-        """Takes new requests in; False when there is nothing left to do, and then the thread has signed off."""
+        """Takes new requests in; False when there is nothing left to do, and then the engine is idle."""
         with self._lock:
             if self._broken is not None:
                 raise self._broken
@@ -226,7 +231,7 @@ class Engine:
             self._inbox.clear()
             busy = bool(self._reads or self._waiting or self._ready or self.rows.count or self._given_up)
             if not busy:
-                self._thread = None
+                self._idle.set()
             return busy
 
     def _fail(self, error: BaseException) -> None:
@@ -236,7 +241,7 @@ class Engine:
                 self._broken = BackendError(f"the engine failed: {type(error).__name__}: {error}")
                 self._broken.__cause__ = error
             jobs = list(self._unanswered)
-            self._thread = None
+            self._idle.set()
         for job in jobs:
             if job.future.set_running_or_notify_cancel():
                 failure = BackendError(str(self._broken))
@@ -323,17 +328,27 @@ class Engine:
         self.pool.write(np.concatenate([part.places for part in batch]), attention.kv().index_select(2, kept))
         ends = torch.from_numpy(offsets + np.array(counts) - 1).to(device)
         logits = torch.nn.functional.linear(hidden.index_select(0, ends), self.head)
-        for part, offset, start, count, row in zip(batch, offsets, starts, counts, logits, strict=True):
+        values = self._read_out(hidden, batch, offsets - np.array(starts))
+        for part, start, count, row in zip(batch, starts, counts, logits, strict=True):
             _mark_ready(part.node)
             job = part.job
             if isinstance(job, _Read):
                 part.node.pins -= 1
+                reading = Reading(next(values), Cost(scored=count, cached=start, requests=1))
                 if job.future.set_running_or_notify_cancel():
-                    where = torch.tensor([offset - start + position for position in job.positions], device=device)
-                    job.future.set_result(Reading(hidden[where], Cost(scored=count, cached=start, requests=1)))
+                    job.future.set_result(reading)
             else:
                 job.node, job.logits, job.computed = part.node, row, count
                 self._ready.append(job)
+
+    def _read_out(self, hidden: Tensor, batch: "list[_Prefill]", firsts: Ints) -> Iterator[Tensor]:
+        """What each reading of the batch asked for; `firsts` is where in `hidden` each sequence's token 0 would be."""
+        reads = [(part.job, int(first)) for part, first in zip(batch, firsts, strict=True)]
+        wanted = [[first + at for at in job.positions] for job, first in reads if isinstance(job, _Read)]
+        if not wanted:
+            return iter(())
+        places = torch.tensor([place for places in wanted for place in places], device=hidden.device)
+        return iter(torch.split(self.readout(hidden.index_select(0, places)), [len(places) for places in wanted]))
 
     def _join(self) -> None:
         """Samples of prefilled prefixes take the free rows, in order."""

@@ -78,8 +78,12 @@ def aligned(runs: Sequence[Searches]) -> list[Searches]:
 def _in_order(run: Searches, problems: tuple[Problem, ...]) -> Searches:
     place = {one.id: i for i, one in enumerate(run.problems)}
     order = [place[one.id] for one in problems]
-    results = tuple(run.results[i] for i in order)
-    return replace(run, problems=problems, results=results, seconds=tuple(run.seconds[i] for i in order))
+    return replace(
+        run,
+        problems=problems,
+        results=tuple(run.results[i] for i in order),
+        seconds=tuple(run.seconds[i] for i in order),
+    )
 
 
 def arm_of(run: Searches) -> Arm:

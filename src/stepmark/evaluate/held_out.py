@@ -9,7 +9,7 @@ from stepmark.rewards.aggregate import Aggregation, sort_key
 from stepmark.search.best_of_n import chances
 
 if TYPE_CHECKING:
-    from stepmark.rewards.train import HeldOut, Measure
+    from stepmark.rewards.epochs import HeldOut, Measure
 
 THRESHOLD = 0.5
 """below it a step counts as wrong; not tuned, for that would flatter"""

@@ -13,6 +13,7 @@ Not covered: which candidates were drawn for a problem is part of the spread bet
 policy or of a reward model's training is not.
 """
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import exp, log
 
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 from stepmark.errors import InputError
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 BLOCK = 1000
 """Resamples in memory at a time."""
@@ -36,22 +38,35 @@ class Bootstrap:
     seed: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A value with the bounds of its interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def draws(problems: int, settings: Bootstrap) -> Iterator[Ints]:
+    """How often each problem is drawn, shape [resamples, problems], block by block. Raises InputError: no problems."""
+    if problems == 0:
+        raise InputError("no problems to average over", remedy="give at least one problem")
+    rng = np.random.default_rng(settings.seed)
+    for start in range(0, settings.resamples, BLOCK):
+        rows = min(BLOCK, settings.resamples - start)
+        drawn = rng.integers(problems, size=(rows, problems)) + problems * np.arange(rows)[:, None]
+        yield np.bincount(drawn.ravel(), minlength=rows * problems).reshape(rows, problems)
+
+
 def resample(values_P: Floats, settings: Bootstrap) -> Floats:
     """Means over resampled problems, shape [resamples, ...], of values of shape [problems, ...]. Problems are resampled
     as a whole: the difference of two columns of the result is a resampled paired difference. Raises InputError: no
     problems, or a value that is not finite."""
     problems = len(values_P)
-    if problems == 0:
-        raise InputError("no problems to average over", remedy="give at least one problem")
     if not np.isfinite(values_P).all():
         raise InputError("a problem has no finite value", remedy="leave the problem out of all methods, and say so")
-    rng = np.random.default_rng(settings.seed)
-    means = []
-    for start in range(0, settings.resamples, BLOCK):
-        rows = min(BLOCK, settings.resamples - start)
-        drawn = rng.integers(problems, size=(rows, problems)) + problems * np.arange(rows)[:, None]
-        counts_B_P = np.bincount(drawn.ravel(), minlength=rows * problems).reshape(rows, problems)
-        means.append(counts_B_P @ values_P.reshape(problems, -1) / problems)
+    flat_P = values_P.reshape(problems, -1) if problems else values_P
+    means = [times_B_P @ flat_P / problems for times_B_P in draws(problems, settings)]
     return np.concatenate(means).reshape(-1, *values_P.shape[1:])
 
 
@@ -71,3 +86,22 @@ def accuracy_interval(values_P_K: Floats, resampled_B_K: Floats, level: float) -
     high_K = np.where((values_P_K == 0).all(axis=0), 1 - bound, high_K)
     low_K = np.where((values_P_K == 1).all(axis=0), bound, low_K)
     return low_K, high_K
+
+
+def figures(
+    values: Mapping[str, float], resampled: Sequence[Mapping[str, float]], level: float
+) -> dict[str, Figure | None]:
+    """Each value with its interval."""
+    return {
+        name: figure(value, np.array([one.get(name, np.nan) for one in resampled]), level)
+        for name, value in values.items()
+    }
+
+
+def figure(value: float, resampled_B: Floats, level: float) -> Figure | None:
+    """A value with its `interval`, from the resamples in which it is defined; None where it is not itself (NaN)."""
+    if np.isnan(value):
+        return None
+    known_B = resampled_B[~np.isnan(resampled_B)]
+    low, high = interval(np.array(value), known_B, level) if len(known_B) else (value, value)
+    return Figure(float(value), float(low), float(high))

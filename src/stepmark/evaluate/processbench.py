@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from stepmark.errors import InputError
 from stepmark.evaluate.intervals import Bootstrap, interval, resample
 from stepmark.evaluate.scores import Scores
-from stepmark.evaluate.steps import FirstError, first_below
+from stepmark.evaluate.steps import FirstError, first_below, harmonic
 from stepmark.types import LabelledSolution
 
 Floats = NDArray[np.float64]
@@ -100,7 +100,7 @@ def tune(solutions: Sequence[LabelledSolution], scores: Scores) -> float:
     for threshold in sorted({float(end) for end in high if np.isfinite(end)}):
         hit_N = (low_N < threshold) & (threshold <= high_N)
         a, b = hit_N[wrong_N].sum() / wrong_N.sum(), hit_N[~wrong_N].sum() / (~wrong_N).sum()
-        f1 = 2 * a * b / (a + b) if a + b else 0.0
+        f1 = harmonic(a, b)
         if f1 >= best:
             best, found = f1, threshold
     return found

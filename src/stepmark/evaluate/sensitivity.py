@@ -11,6 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
+from stepmark.evaluate.intervals import Bootstrap, Figure, interval, resample
 from stepmark.rewards.base import RewardModel
 from stepmark.types import Prefix, Problem
 
@@ -78,3 +81,15 @@ async def drop(reward: RewardModel, probe: Probe) -> Drop:
     right = await reward.score(Prefix(probe.problem, (*before, probe.steps[probe.step]), None))
     wrong = await reward.score(Prefix(probe.problem, (*before, probe.changed), None))
     return Drop(probe, right.scores[-1], wrong.scores[-1])
+
+
+def fall(drops: Sequence[Drop], bootstrap: Bootstrap) -> Figure:
+    """The mean of `Drop.value`, with its interval over problems. Raises InputError: no drops."""
+    place = {name: p for p, name in enumerate(dict.fromkeys(one.probe.problem.id for one in drops))}
+    totals_P_2 = np.zeros((len(place), 2))
+    for one in drops:
+        totals_P_2[place[one.probe.problem.id]] += (one.value, 1)
+    value, count = totals_P_2.sum(axis=0)
+    sum_B, count_B = resample(totals_P_2, bootstrap).T
+    low, high = interval(value / count, sum_B / count_B, bootstrap.level)
+    return Figure(float(value / count), float(low), float(high))

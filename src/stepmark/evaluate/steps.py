@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from stepmark.errors import InputError, ScoreError
 
@@ -52,9 +52,12 @@ def first_error(scores_N_S: Sequence[Sequence[float]], errors_N: Sequence[int | 
             remedy="F1 needs some of both",
         )
     erroneous, correct = float(np.mean(hits[True])), float(np.mean(hits[False]))
-    return FirstError(
-        erroneous, correct, 2 * erroneous * correct / (erroneous + correct) if erroneous + correct else 0.0
-    )
+    return FirstError(erroneous, correct, harmonic(erroneous, correct))
+
+
+def harmonic(a: float, b: float) -> float:
+    """The harmonic mean, 0 where both are."""
+    return 2 * a * b / (a + b) if a + b else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +81,12 @@ class Calibration:
     bins: tuple[Bin, ...]
 
 
-def calibration(scores_K: Sequence[float], right_K: Sequence[bool], bins: int = 10) -> Calibration:
+def calibration(
+    scores_K: ArrayLike, right_K: ArrayLike, bins: int = 10, times_K: ArrayLike | None = None
+) -> Calibration:
     """Reliability of probabilities: steps in `bins` bins of equal width, each with its mean score and share of right
-    steps. Raises ScoreError unless there are scores and all are in [0, 1]."""
+    steps; `times_K` says how often each counts (once by default). Raises ScoreError unless there are scores and all are
+    in [0, 1]."""
     scores: NDArray[np.float64] = np.asarray(scores_K, dtype=np.float64)
     right: NDArray[np.float64] = np.asarray(right_K, dtype=np.float64)
     if scores.size == 0 or not ((scores >= 0) & (scores <= 1)).all():
@@ -89,10 +95,10 @@ def calibration(scores_K: Sequence[float], right_K: Sequence[bool], bins: int = 
         raise InputError(f"{scores.size} scores for {right.size} labels", remedy="give one label per score")
     edges_B = np.arange(bins + 1) / bins
     which = np.searchsorted(edges_B[1:-1], scores, side="right")
-    count_B = np.bincount(which, minlength=bins)
-    score_B, right_B = np.bincount(which, scores, bins), np.bincount(which, right, bins)
+    times = np.ones(scores.size) if times_K is None else np.asarray(times_K)
+    count_B, score_B, right_B = (np.bincount(which, times * values, bins) for values in (1, scores, right))
     return Calibration(
-        error=float(np.abs(score_B - right_B).sum() / scores.size),
+        error=float(np.abs(score_B - right_B).sum() / times.sum()),
         bins=tuple(
             Bin(float(low), float(high), int(n), float(s / n) if n else None, float(r / n) if n else None)
             for low, high, n, s, r in zip(edges_B[:-1], edges_B[1:], count_B, score_B, right_B, strict=True)

@@ -17,7 +17,7 @@ from typing import Annotated
 import msgspec
 
 from stepmark.errors import InputError, ScoreError
-from stepmark.formats.labelled import UNRATED, Lost, count_fields, put
+from stepmark.formats.labelled import UNRATED, Lost, count_fields, put, read_rows
 from stepmark.records import json_lines
 from stepmark.rewards.examples import Neutral
 from stepmark.types import Cost, Finish, LabelledSolution, Problem, Solution, StepLabels
@@ -43,14 +43,14 @@ class Candidates:
     candidates: tuple[Candidate, ...]
 
 
-class _Candidate(msgspec.Struct):
+class _Candidate(msgspec.Struct, forbid_unknown_fields=True):
     steps: list[str]
     answer: str | None
     is_correct: bool | None = None
     num_tokens: Annotated[int, msgspec.Meta(ge=0)] | None = None
 
 
-class _Problem(msgspec.Struct):
+class _Problem(msgspec.Struct, forbid_unknown_fields=True):
     problem_id: str
     question: str
     candidates: list[_Candidate]
@@ -69,22 +69,27 @@ def read_candidates(path: Path) -> tuple[Candidates, ...]:
     Raises InputError, naming file and line: a missing or malformed file, an empty pool, a repeated problem, a problem
     without gold answer or without candidates, a candidate without steps.
     """
-    return tuple(_problems(path))
+    return tuple(_problems(path, Lost()))
 
 
 def read(path: Path, lost: Lost) -> Iterator[LabelledSolution]:
     """The candidates as labelled solutions, one problem at a time. Errors as `read_candidates`."""
-    for one in _problems(path):
-        for index, candidate in enumerate(one.candidates):
-            extra = {} if candidate.recorded is None else {"is_correct": candidate.recorded}
-            finish: Finish = "abort" if candidate.answer is None else "stop"
-            cost = Cost(generated=candidate.tokens or 0)
-            yield LabelledSolution(
-                one.problem,
-                Solution(one.problem.id, index, candidate.steps, candidate.answer, finish, cost=cost),
-                StepLabels(one.problem.id, index, (None,) * len(candidate.steps), UNRATED),
-                extra,
-            )
+    for one in _problems(path, lost):
+        yield from as_labelled(one)
+
+
+def as_labelled(one: Candidates) -> Iterator[LabelledSolution]:
+    """The candidates of a problem, none of whose steps is rated."""
+    for index, candidate in enumerate(one.candidates):
+        extra = {} if candidate.recorded is None else {"is_correct": candidate.recorded}
+        finish: Finish = "abort" if candidate.answer is None else "stop"
+        cost = Cost(generated=candidate.tokens or 0)
+        yield LabelledSolution(
+            one.problem,
+            Solution(one.problem.id, index, candidate.steps, candidate.answer, finish, cost=cost),
+            StepLabels(one.problem.id, index, (None,) * len(candidate.steps), UNRATED),
+            extra,
+        )
 
 
 def write(path: Path, solutions: Iterable[LabelledSolution], lost: Lost, neutral: Neutral | None = None) -> None:
@@ -105,9 +110,9 @@ def write(path: Path, solutions: Iterable[LabelledSolution], lost: Lost, neutral
     put(path, pool.values())
 
 
-def _problems(path: Path) -> Iterator[Candidates]:
+def _problems(path: Path, lost: Lost) -> Iterator[Candidates]:
     seen: set[str] = set()
-    for line, row in json_lines(path, _Problem):
+    for line, row in read_rows(path, _Problem, lost):
         if row.problem_id in seen:
             raise InputError(
                 f"problem {row.problem_id!r} again", path=path, line=line, remedy="keep one line of the two"

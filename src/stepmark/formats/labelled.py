@@ -4,11 +4,14 @@ A line is the JSON of a `LabelledSolution`. Every format reads into that noun an
 hold is never dropped in silence: readers and writers count it in a `Lost`, under words that say what it was.
 """
 
+import re
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -22,10 +25,15 @@ from stepmark.types import Finish, LabelledSolution, Problem, Solution, StepLabe
 Lost = Counter[str]
 """What was left out or changed on the way -> how often."""
 
-BLOCK = 1 << 18
-"""bytes written at once"""
+BLOCK = 64
+"""rows encoded and written at once"""
 UNRATED = "nobody"
 """the source of labels that are all None"""
+UNKNOWN = re.compile(r"Object contains unknown field `(?P<name>.*?)`(?: - at `(?P<place>.*)`)?\Z", re.DOTALL)
+"""what msgspec says of a field that a struct does not have"""
+
+T = TypeVar("T")
+encode_lines = msgspec.json.Encoder().encode_lines
 
 
 class Builder:
@@ -81,22 +89,54 @@ def write(path: Path, solutions: Iterable[LabelledSolution], lost: Lost, neutral
 def put(path: Path, rows: Iterable[object]) -> None:
     """`records.write` for rows that were read from JSON, or plain and made here: they are not decoded again to see that
     they are the same, which takes most of the time."""
-    encoder, squeeze = msgspec.json.Encoder(), zlib.compressobj(wbits=31) if path.suffix == ".gz" else None
-    buffer = bytearray()
+    squeeze = zlib.compressobj(wbits=31) if path.suffix == ".gz" else None
     with replacing(path) as file:
-        for row in rows:
-            encoder.encode_into(row, buffer, -1)
-            buffer += b"\n"
-            if len(buffer) > BLOCK:
-                file.write(squeeze.compress(buffer) if squeeze else buffer)
-                buffer.clear()
-        file.write(squeeze.compress(buffer) + squeeze.flush() if squeeze else buffer)
+        for block in blocks(rows):
+            lines = encode_lines(block)
+            file.write(squeeze.compress(lines) if squeeze else lines)
+        if squeeze:
+            file.write(squeeze.flush())
+
+
+def blocks(rows: Iterable[T]) -> Iterator[list[T]]:
+    """The rows, as many at a time as are encoded and written at once."""
+    left = iter(rows)
+    while block := list(islice(left, BLOCK)):
+        yield block
+
+
+def read_rows(path: Path, type: type[T], lost: Lost) -> Iterator[tuple[int, T]]:
+    """`records.json_lines` of a struct that forbids unknown fields: they are left out, and counted by their place."""
+    strict = msgspec.json.Decoder(type).decode
+
+    def decode(line: bytes) -> T:
+        try:
+            return strict(line)
+        except msgspec.ValidationError as error:
+            if not UNKNOWN.match(str(error)):
+                raise
+        value = msgspec.json.decode(line)
+        while True:
+            try:
+                return msgspec.convert(value, type)
+            except msgspec.ValidationError as error:
+                found = UNKNOWN.match(str(error))
+                if found is None:
+                    raise
+                holder = value
+                for name, item in re.findall(r"\.(\w+)|\[(\d+)\]", found["place"] or ""):
+                    holder = holder[name or int(item)]
+                del holder[found["name"]]
+                place = re.sub(r"\[\d+\]", "[]", (found["place"] or "$").removeprefix("$") + f".{found['name']}")
+                lost[f"field {place[1:]}, which the format does not know, left out"] += 1
+
+    return json_lines(path, type, decode)
 
 
 def targets(labels: StepLabels, neutral: Neutral | None, lost: Lost) -> tuple[float | None, ...]:
     """The ratings as values in [0, 1], for a format that knows no neutral step. Raises InputError where there is one
     and nobody said how it counts, and where the source of the labels is unknown."""
-    if set(labels.ratings) <= {None}:
+    if labels.ratings.count(None) == len(labels.ratings):
         return labels.ratings
     count = labels.ratings.count(0) if labels.source in SIGNED else 0
     if count and neutral is None:
@@ -122,4 +162,9 @@ def count_fields(extra: dict[str, Any], held: frozenset[str], lost: Lost) -> Non
     """Counts the fields that a target does not hold."""
     for name in extra:
         if name not in held:
-            lost[f"field {name}, not carried"] += 1
+            lost[_not_carried(name)] += 1
+
+
+@cache
+def _not_carried(name: str) -> str:
+    return f"field {name}, not carried"

@@ -14,8 +14,7 @@ from pathlib import Path
 import msgspec
 
 from stepmark.errors import InputError
-from stepmark.formats.labelled import Builder, Lost, count_fields, put, targets
-from stepmark.records import json_lines
+from stepmark.formats.labelled import Builder, Lost, count_fields, put, read_rows, targets
 from stepmark.rewards.examples import Neutral
 from stepmark.types import LabelledSolution
 
@@ -24,7 +23,7 @@ FIRST = re.compile(r"\s*\bStep 1: ?")
 ANSWER = "The answer is:"
 
 
-class Row(msgspec.Struct):
+class Row(msgspec.Struct, forbid_unknown_fields=True):
     input: str
     label: str
     task: str = ""
@@ -34,7 +33,7 @@ def read(path: Path, lost: Lost) -> Iterator[LabelledSolution]:
     """Raises InputError, naming file, line and field: no `Step 1:`, steps that are not numbered 1, 2, ..., and a
     `label` that is not the `input` with signs for marks."""
     build = Builder("math-shepherd", "rollout-hard")
-    for line, row in json_lines(path, Row):
+    for line, row in read_rows(path, Row, lost):
         try:
             ratings = _signs(row)
             question, steps, marked = _steps(row.input)

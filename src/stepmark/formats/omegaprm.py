@@ -22,32 +22,31 @@ from typing import Any
 import msgspec
 
 from stepmark.errors import InputError
-from stepmark.formats.labelled import Builder, Lost, count_fields, put, targets
+from stepmark.formats.labelled import Builder, Lost, count_fields, put, read_rows, targets
 from stepmark.grading import extract
-from stepmark.records import json_lines
 from stepmark.rewards.examples import Neutral
 from stepmark.types import LabelledSolution
 
 
-class Node(msgspec.Struct):
+class Node(msgspec.Struct, forbid_unknown_fields=True):
     text: str
     mc_value: float | None
     children: list[Node]
 
 
-class Tree(msgspec.Struct):
+class Tree(msgspec.Struct, forbid_unknown_fields=True):
     question: str
     final_answer: str
     reasoning_steps: Node
     question_id: int | str | None = None
 
 
-class Prefix(msgspec.Struct):
+class Prefix(msgspec.Struct, forbid_unknown_fields=True):
     solution_prefix: str
     mc_value: float | None
 
 
-class Flat(msgspec.Struct):
+class Flat(msgspec.Struct, forbid_unknown_fields=True):
     question: str
     final_answer: str
     reasoning_steps: list[Prefix]
@@ -57,14 +56,14 @@ class Flat(msgspec.Struct):
 def read_tree(path: Path, lost: Lost) -> Iterator[LabelledSolution]:
     """Raises InputError, naming file, line and field; also for a value outside [0, 1]."""
     build = Builder("omegaprm", "rollout-soft")
-    for line, row in json_lines(path, Tree):
+    for line, row in read_rows(path, Tree, lost):
         yield from _paths(row, build, path, line)
 
 
 def read_flat(path: Path, lost: Lost) -> Iterator[LabelledSolution]:
     """As `read_tree`; also for a prefix that does not begin with the question."""
     build = Builder("omegaprm", "rollout-soft")
-    for line, row in json_lines(path, Flat):
+    for line, row in read_rows(path, Flat, lost):
         root = Node(row.question, None, [])
         nodes = {row.question: root}
         for prefix in sorted(row.reasoning_steps, key=lambda one: len(one.solution_prefix)):

@@ -20,8 +20,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from stepmark.formats.labelled import Builder, Lost, count_fields, put, signed
-from stepmark.records import json_lines
+from stepmark.formats.labelled import Builder, Lost, count_fields, put, read_rows, signed
 from stepmark.rewards.examples import Neutral
 from stepmark.types import Finish, LabelledSolution
 
@@ -29,14 +28,14 @@ ANSWER = "# Answer\n\n"
 Rating = Literal[-1, 0, 1]
 
 
-class Completion(msgspec.Struct, gc=False):
+class Completion(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     text: str
     rating: Rating | None
     flagged: bool | UnsetType | None = UNSET
     """the labeller was unsure; null for the given step of phase 2"""
 
 
-class HumanCompletion(msgspec.Struct, gc=False):
+class HumanCompletion(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     text: str
     rating: None = None
     source: str = "human"
@@ -45,13 +44,13 @@ class HumanCompletion(msgspec.Struct, gc=False):
     """in some public copies"""
 
 
-class Step(msgspec.Struct, gc=False):
+class Step(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     completions: list[Completion] | None
     human_completion: HumanCompletion | None
     chosen_completion: int | None
 
 
-class Question(msgspec.Struct, gc=False):
+class Question(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     problem: str
     ground_truth_answer: str | None
     ground_truth_solution: str | UnsetType | None = UNSET
@@ -61,14 +60,14 @@ class Question(msgspec.Struct, gc=False):
     pre_generated_verifier_score: float | UnsetType | None = UNSET
 
 
-class Label(msgspec.Struct, gc=False):
+class Label(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     steps: list[Step]
     total_time: int
     """milliseconds"""
     finish_reason: Literal["solution", "found_error", "bad_problem", "give_up"]
 
 
-class Row(msgspec.Struct, gc=False):
+class Row(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     labeler: str
     timestamp: str
     generation: int | None
@@ -95,7 +94,7 @@ def read(path: Path, lost: Lost, *, alternatives: bool = True, controls: bool = 
     """The labelled solutions of a file. `alternatives`: those not chosen too. `controls`: quality-control and screening
     sessions too. Raises InputError, naming file, line and field."""
     build = Builder("prm800k", "human")
-    for _, row in json_lines(path, Row):
+    for _, row in read_rows(path, Row, lost):
         if not controls and (row.is_quality_control_question or row.is_initial_screening_question):
             lost["quality-control and screening sessions, left out"] += 1
             continue
@@ -116,18 +115,18 @@ def labelled(row: Row, build: Builder, lost: Lost, *, alternatives: bool = True)
         if len(path) < s:
             lost["steps after a place without a chosen step, left out"] += 1
             continue
-        completions = step.completions or []
-        chosen = step.chosen_completion
-        if chosen is None and step.human_completion is None and s < len(given):  # the wrong step that ends phase 2
-            chosen = next((c for c, one in enumerate(completions) if one.text == given[s]), None)
-        if step.human_completion is not None and step.chosen_completion is None:
+        completions, chosen = step.completions or [], step.chosen_completion
+        if chosen is None and step.human_completion is not None:
             path.append(step.human_completion.text)
             ratings.append(None)
             human.append(s)
-        elif chosen is not None and chosen < len(completions):
-            path.append(completions[chosen].text)
-            ratings.append(completions[chosen].rating)
-            if completions[chosen].flagged:
+        elif chosen is None and s < len(given):  # the wrong step that ends phase 2
+            chosen = next((c for c, one in enumerate(completions) if one.text == given[s]), None)
+        if chosen is not None and chosen < len(completions):
+            one = completions[chosen]
+            path.append(one.text)
+            ratings.append(one.rating)
+            if one.flagged:
                 flagged.append(s)
         if len(completions) > 1 or chosen is None:
             others += [(s, one) for c, one in enumerate(completions) if c != chosen]

@@ -12,15 +12,14 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from stepmark.errors import InputError
-from stepmark.formats.labelled import Builder, Lost, count_fields, put, targets
-from stepmark.records import json_lines
+from stepmark.formats.labelled import Builder, Lost, count_fields, put, read_rows, targets
 from stepmark.rewards.examples import Neutral
 from stepmark.types import LabelledSolution
 
 PAST_END = "error_steps_past_the_end"
 
 
-class Row(msgspec.Struct):
+class Row(msgspec.Struct, forbid_unknown_fields=True):
     idx: str
     classification: str
     modified_question: str
@@ -53,7 +52,7 @@ CARRIED = (
 def read(path: Path, lost: Lost) -> Iterator[LabelledSolution]:
     """Raises InputError, naming file and line: a missing field, no steps, an error step below 1."""
     build = Builder("prmbench", "injected")
-    for line, row in json_lines(path, Row):
+    for line, row in read_rows(path, Row, lost):
         steps = len(row.modified_process)
         if not steps or min(row.error_steps, default=1) < 1:
             problem = "there are no steps" if not steps else f"error step {min(row.error_steps)}"

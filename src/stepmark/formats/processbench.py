@@ -11,15 +11,14 @@ from typing import Any
 import msgspec
 
 from stepmark.errors import InputError
-from stepmark.formats.labelled import Builder, Lost, count_fields, put, targets
-from stepmark.records import json_lines
+from stepmark.formats.labelled import Builder, Lost, count_fields, put, read_rows, targets
 from stepmark.rewards.examples import Neutral
 from stepmark.types import LabelledSolution
 
 HELD = frozenset({"id", "generator", "final_answer_correct"})
 
 
-class Row(msgspec.Struct):
+class Row(msgspec.Struct, forbid_unknown_fields=True):
     id: str
     generator: str
     problem: str
@@ -31,7 +30,7 @@ class Row(msgspec.Struct):
 def read(path: Path, lost: Lost) -> Iterator[LabelledSolution]:
     """Raises InputError, naming file and line: a missing field, no steps, a label that is no step."""
     build = Builder("processbench", "human")
-    for line, row in json_lines(path, Row):
+    for line, row in read_rows(path, Row, lost):
         if not -1 <= row.label < len(row.steps):
             problem = f"the label {row.label} of a solution with {len(row.steps)} steps"
             raise InputError(problem, path=path, line=line, remedy="it counts steps from 0; -1: none is wrong")

@@ -7,9 +7,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from stepmark.errors import InputError
-from stepmark.formats.labelled import UNRATED, Lost, count_fields
+from stepmark.formats.labelled import UNRATED, Lost, blocks, count_fields, encode_lines
 from stepmark.problems import read as read_problems
-from stepmark.records import encode, json_lines, replacing
+from stepmark.records import json_lines, replacing
 from stepmark.rewards.examples import Neutral
 from stepmark.types import LabelledSolution, Problem, Solution, StepLabels
 
@@ -50,16 +50,18 @@ def write(path: Path, solutions: Iterable[LabelledSolution], lost: Lost, neutral
     seen: dict[str, Problem] = {}
     with ExitStack() as stack:
         problems, answers, labels = (stack.enter_context(replacing(path / f"{name}.jsonl")) for name in NAMES)
-        for one in solutions:
-            count_fields(one.extra, frozenset(), lost)
-            if one.problem.id not in seen:
-                seen[one.problem.id] = one.problem
-                problems.write(encode(one.problem))
-            elif seen[one.problem.id] != one.problem:
-                lost["solutions of a problem that was worded or answered otherwise before, which is kept"] += 1
-            answers.write(encode(one.solution))
-            if one.labels.source != UNRATED:
-                labels.write(encode(one.labels))
+        for block in blocks(solutions):
+            new = []
+            for one in block:
+                count_fields(one.extra, frozenset(), lost)
+                if one.problem.id not in seen:
+                    seen[one.problem.id] = one.problem
+                    new.append(one.problem)
+                elif seen[one.problem.id] != one.problem:
+                    lost["solutions of a problem that was worded or answered otherwise before, which is kept"] += 1
+            problems.write(encode_lines(new))
+            answers.write(encode_lines([one.solution for one in block]))
+            labels.write(encode_lines([one.labels for one in block if one.labels.source != UNRATED]))
 
 
 def _file(path: Path, name: str) -> Path:

@@ -16,7 +16,7 @@ recording under each key what depends on the settings and the key alone; readers
 import hashlib
 import os
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from functools import cache
@@ -58,14 +58,17 @@ def read(path: str | os.PathLike[str], type: type[T]) -> Iterator[T]:
             return  # the last gzip member is torn
 
 
-def json_lines(path: str | os.PathLike[str], type: type[T]) -> Iterator[tuple[int, T]]:
+def json_lines(
+    path: str | os.PathLike[str], type: type[T], decode: Callable[[bytes], T] | None = None
+) -> Iterator[tuple[int, T]]:
     """(line number from 1, value) for each line of a JSON-lines file that somebody else wrote, plain or `.gz`.
 
     Blank lines are passed over; the last line needs no newline. Unknown fields are ignored by `type`, missing ones and
     wrong types raise `InputError` with file, line and field, as does a file that is missing, truncated or no gzip file.
+    `decode` makes values of lines in place of msgspec, and raises what it raises.
     """
     path = Path(path)
-    decode = msgspec.json.Decoder(type).decode
+    decode = decode or msgspec.json.Decoder(type).decode
     with _failures_named(path, InputError, "check the path, or download the file again"):
         try:
             for number, line in enumerate(_lines(path), 1):

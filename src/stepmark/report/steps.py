@@ -12,10 +12,15 @@ from stepmark.report.pictures import Bar, bars, reliability
 def steps_report(found: Measures, facts: Mapping[str, str], provenance: Mapping[str, str]) -> Report:
     """The figures, whether scores are probabilities, and how they depend on a step's place."""
     places = [
-        Bar(f"place {p.place}{' and later' if p is found.positions[-1] else ''}", p.score, p.score, p.score)
+        Bar(
+            f"place {p.place}{' and later' if p is found.positions[-1] else ''}",
+            p.score.value,
+            p.score.low,
+            p.score.high,
+        )
         for p in found.positions
     ]
-    pooled, within = ("unknown" if one is None else f"{one:.3f}" for one in (found.auc, found.within_problem_auc))
+    pooled, within = ("unknown" if one is None else f"{one.value:.3f}" for one in (found.auc, found.within_problem_auc))
     return Report(
         title="Step scores against labels",
         headline=f"A right step is scored above a wrong one with probability {pooled}, within a problem {within}.",

@@ -13,7 +13,7 @@ searching for a marker, which a solution might contain.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -30,6 +30,12 @@ IGNORED = -100.0
 Kind = Literal["orm", "prm"]
 Neutral = Literal["right", "wrong", "unrated"]
 """how a step that people or an oracle rated 0 counts"""
+WORTH: Mapping[Neutral, Mapping[float | None, float | None]] = {
+    "right": {1: 1.0, 0: 1.0, -1: 0.0, None: None},
+    "wrong": {1: 1.0, 0: 0.0, -1: 0.0, None: None},
+    "unrated": {1: 1.0, 0: None, -1: 0.0, None: None},
+}
+"""the target of each rating"""
 Classes = Literal[2, 3]
 """2: right and wrong, with any probability between; 3: good, neutral and wrong, each a class of its own"""
 
@@ -76,19 +82,14 @@ class Example:
 def from_signed(ratings: Sequence[float | None], *, neutral: Neutral = "right") -> tuple[float | None, ...]:
     """Targets from ratings +1, 0, -1 (None: not rated). A neutral step is right, as in Let's Verify (arXiv 2305.20050),
     wrong, or taken as not rated."""
-    worth: dict[float | None, float | None] = {
-        1: 1.0,
-        0: {"right": 1.0, "wrong": 0.0, "unrated": None}[neutral],
-        -1: 0.0,
-        None: None,
-    }
+    worth = WORTH[neutral]
     for rating in ratings:
         if rating not in worth:
             raise InputError(
                 f"a rating is {rating}, not +1, 0, -1 or None",
                 remedy="values in [0, 1], as rollouts give, are targets already",
             )
-    return tuple(worth[rating] for rating in ratings)
+    return tuple([worth[rating] for rating in ratings])
 
 
 def step_targets(

@@ -35,7 +35,7 @@ class LocalReward:
         """`spec`: None for another's model (`stepmark.rewards.families`). `memory`: the limit of the key/value cache in
         bytes. Raises InputError for an architecture that the engine does not know."""
         self.spec = spec
-        self.engine = Engine(Decoder(net.lm.base_model), memory=memory)
+        self.engine = Engine(Decoder(net.lm.base_model), readout=self._judge, memory=memory)
         self._net = net
         self._encoder = encoder
         self._known: OrderedDict[bytes, float] = OrderedDict()
@@ -62,14 +62,16 @@ class LocalReward:
         cost = Cost(cached=len(encoded.ids_T))
         if len(scores) < len(keys):
             reading = await self.engine.read(encoded.ids_T, encoded.judged_S[len(scores) :])
-            with torch.inference_mode():
-                scores += self._net.score(self._net.head(reading.hidden.float())).tolist()
+            scores += reading.values.tolist()
             cost = reading.cost
         found = checked(prefix, scores, cost)
         self._known.update(zip(keys, scores, strict=True))
         while len(self._known) > KNOWN:
             self._known.popitem(last=False)
         return found
+
+    def _judge(self, hidden_K_D: torch.Tensor) -> torch.Tensor:
+        return self._net.score(self._net.head(hidden_K_D.float())).cpu()
 
     def close(self) -> None:
         """Stops the engine. Every request that waits, and every later one, raises `BackendError`."""

@@ -1,10 +1,12 @@
-"""How a reward model is trained: the settings, without torch."""
+"""How a reward model is trained: the settings, and which of them fit together; without torch."""
 
+import os
 from dataclasses import dataclass
 from typing import Literal
 
+from stepmark.errors import InputError
 from stepmark.rewards.aggregate import Aggregation
-from stepmark.rewards.examples import Classes, Neutral
+from stepmark.rewards.examples import Classes, Kind, Neutral
 
 Head = Literal["label_tokens", "linear", "two_layer"]
 """`label_tokens`: tokens of the language model, whose logits it has already; `linear`: a new layer on the last hidden
@@ -75,3 +77,39 @@ class Train:
     """updates between checkpoints, from which a killed training goes on; there is one at the end of each epoch too"""
     seed: int = 0
     """of the split, the order and a linear head"""
+
+
+def processes() -> int:
+    """How many train together, each on its part of every batch: as `torchrun` and `accelerate launch` say."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def first_process() -> bool:
+    """Whether this one writes and shows what happens."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def check(kind: Kind, settings: Train) -> None:
+    """Raises `InputError` for settings out of their range, and for those that do not fit together."""
+    if settings.epochs < 1 or settings.batch_size < 1 or settings.learning_rate <= 0:
+        raise InputError("epochs, batch_size and learning_rate must be above 0", remedy="raise them")
+    if not 0 <= settings.held_out < 1 or not 0 <= settings.warmup < 1 or settings.weight_decay < 0:
+        raise InputError("held_out and warmup are shares below 1, weight_decay is not negative", remedy="correct them")
+    parts = settings.accumulate * processes()
+    if settings.accumulate < 1 or settings.batch_size % parts:
+        raise InputError(f"a batch of {settings.batch_size} is not {parts} equal parts")
+    if os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true":
+        raise InputError("a model that is spread over processes (FSDP) is not covered", remedy="train without FSDP")
+    if settings.lora and processes() > 1:
+        raise InputError("LoRA in several processes is not covered", remedy="train in one, or without LoRA")
+    if min(settings.lora, settings.patience, settings.checkpoint_every) < 0:
+        raise InputError("lora, patience and checkpoint_every are not negative", remedy="0 turns them off")
+    if settings.patience and (settings.held_out == 0 or settings.checkpoint_every):
+        raise InputError(
+            "patience compares epochs by their held-out loss", remedy="hold problems out, and leave checkpoint_every 0"
+        )
+    if settings.classes == 3 and (kind == "orm" or settings.loss == "squared_error" or settings.neutral == "unrated"):
+        raise InputError(
+            "three classes are those of a PRM's steps, learnt by cross-entropy; a neutral one counts as right or wrong",
+            remedy="train two classes",
+        )
