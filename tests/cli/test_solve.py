@@ -35,6 +35,8 @@ def test_a_watched_search_is_the_same_search_and_its_tree_shows_every_step(name)
     for node in result.nodes:
         assert all(step in shown for step in node.steps)
     assert shown.count("the answer") == 1
+    copies = sum(int(line.split("×")[1].split()[0]) - 1 for line in shown.splitlines() if "×" in line)
+    assert copies == sum(node.fate == "duplicate" for node in result.nodes)
     assert result.solution[-1] in text(watch)
 
 

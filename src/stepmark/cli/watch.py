@@ -1,5 +1,6 @@
 """A search as it is seen in a terminal: the tree while it grows, and as it ended."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -101,10 +102,7 @@ def drawn(result: SearchResult) -> Picture:
     """The whole tree with what became of each step. Duplicates are counted at the step that they repeat."""
     nodes = result.nodes
     path = _path(nodes, result.chosen)
-    repeated: dict[tuple[str, ...], int] = {}
-    for i, node in enumerate(nodes):
-        if node.fate == "duplicate":
-            repeated[result.path(i)] = repeated.get(result.path(i), 0) + 1
+    repeated = Counter((result.path(i), node.finish) for i, node in enumerate(nodes) if node.fate == "duplicate")
     pictures: dict[int | None, Picture] = {None: Picture(Text(f"{len(nodes):,} samples", style="dim"))}
     for i, node in enumerate(nodes):  # parents stand before their children
         if node.fate == "duplicate":
@@ -116,7 +114,8 @@ def drawn(result: SearchResult) -> Picture:
         for number, text in enumerate(node.steps or ("(end)",), 1):
             last = number >= len(node.steps)
             score = node.value if last else own[number - 1] if own else None
-            times = 1 + (repeated.get(result.path(i), 0) if last else 0)
+            copied = last and node.fate != "rollout"
+            times = 1 + (repeated.pop((result.path(i), node.finish), 0) if copied else 0)
             here = here.add(_line(text, score, times, told if last else "", style))
         pictures[i] = here
     return pictures[None]
