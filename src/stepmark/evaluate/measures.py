@@ -9,6 +9,7 @@ alone, a calibration of scores that are no probabilities.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import nan
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -149,13 +150,19 @@ def _table(solutions: Sequence[LabelledSolution], scores: Scores, threshold: flo
             whole.append((problem, len(found), min(found), last, error, NONE if named is None else named))
     if not steps:
         raise InputError("no rated solution is scored", remedy="give labels, and scores of the same solutions")
-    problem_K, score_K, right_K, place_K = (np.array(column) for column in zip(*steps, strict=True))
-    columns = zip(*whole, strict=True) if whole else [()] * 6
-    problem_N, steps_N, lowest_N, last_N, error_N, named_N = (np.array(column) for column in columns)
+    by_step, by_solution = [np.array(column) for column in zip(*steps, strict=True)], np.array(whole).reshape(-1, 6).T
     return _Table(
-        len(place_of),
-        *(problem_K, score_K.astype(np.float64), right_K, place_K),
-        *(problem_N.astype(np.int64), steps_N, lowest_N, last_N.astype(bool), error_N, named_N),
+        problems=len(place_of),
+        problem_K=by_step[0],
+        score_K=by_step[1].astype(np.float64),
+        right_K=by_step[2],
+        place_K=by_step[3],
+        problem_N=by_solution[0].astype(np.int64),
+        steps_N=by_solution[1].astype(np.int64),
+        lowest_N=by_solution[2].astype(np.float64),
+        lowest_last_N=by_solution[3].astype(bool),
+        error_N=by_solution[4].astype(np.int64),
+        named_N=by_solution[5].astype(np.int64),
     )
 
 
@@ -192,7 +199,7 @@ def _figures(table: _Table, times_P: Ints, aucs_P: Floats, bounded: bool) -> dic
     return found
 
 
-def _mean(values: NDArray[np.generic], times: Ints) -> float:
+def _mean(values: NDArray[Any], times: Ints) -> float:
     total = times.sum()
     return float((values * times).sum() / total) if total else nan
 
