@@ -82,6 +82,15 @@ def test_long_solutions_are_told_apart_by_product_and_their_votes_count() -> Non
     assert points(comparison, "weighted_vote", "prm", "product") == {2: 1.0}
 
 
+def test_another_aggregation_chooses_another_candidate() -> None:
+    """By hand: the right candidate has the higher last score, the wrong one the higher minimum and product."""
+    steps = [[[0.1, 0.9], [0.5, 0.5]]]
+    problems = [Graded("p", (True, False), (0, 1))]
+    for how, expected in (("last", 1), ("min", 0), ("product", 0)):
+        comparison = compare(problems, [Scored("prm", how, steps)], ns=(2,), bootstrap=FAST)
+        assert points(comparison, "best_of_n", "prm", how) == {2: expected}
+
+
 def test_a_missing_score_is_no_score() -> None:
     """The unscored candidate is right, and is neither chosen nor heard; scored 0 or -1 it would be at times."""
     problems = [Graded("p", (True, False, False), (0, 1, 1))]

@@ -59,11 +59,14 @@ class Train:
         )
 
         from stepmark.evaluate.held_out import figures
+        from stepmark.rewards.settings import first_process
         from stepmark.rewards.train import train
 
         how = self._settings(labels)
         measure = figures(how.aggregate if self.kind == "prm" else "last")
         result = train(self.kind, data.examples, self.base, self.out, how, measure=measure)
+        if not first_process():
+            return 0
         print(_summary(self.kind, result))
         if left_out := data.unfinished + data.unlabelled + result.dropped:
             print(

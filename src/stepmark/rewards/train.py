@@ -20,7 +20,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from accelerate import PartialState
 from transformers import PreTrainedModel
 
 from stepmark import __version__
@@ -31,7 +30,7 @@ from stepmark.rewards.epochs import Epoch, Measure, epochs_of
 from stepmark.rewards.examples import Encoder, Example, Kind, Layout
 from stepmark.rewards.fit import adapt, fit
 from stepmark.rewards.model import Spec, build, load_lm, save
-from stepmark.rewards.settings import Train, check, first_process
+from stepmark.rewards.settings import Train, check, first_process, processes
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +102,8 @@ def train(
     if first_process():
         save(net, tokenizer, spec, out)
         shutil.rmtree(scratch)
-    PartialState().wait_for_everyone()
+    if processes() > 1:
+        torch.distributed.barrier()
     epochs, losses = epochs_of(state)
     best = min(range(len(epochs)), key=lambda index: epochs[index].held_out_loss or 0.0)
     labels = [target for item in training for target in item.targets if target is not None]

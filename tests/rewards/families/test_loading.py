@@ -65,6 +65,18 @@ def test_a_model_of_our_own_is_read_as_it_says(plain: Path, tmp_path: Path) -> N
         load(tmp_path / "own", "trl")
 
 
+def test_code_that_comes_with_a_model_is_never_run(qwen_prm: Path, tmp_path: Path) -> None:
+    """Published process reward models bring Python files of their own, which `auto_map` names."""
+    ran = tmp_path / "ran"
+    (qwen_prm / "modeling.py").write_text(f"open({str(ran)!r}, 'w').close()\nclass Model: pass\nclass Config: pass\n")
+    said = json.loads((qwen_prm / "config.json").read_text())
+    names = {"AutoConfig": "Config", "AutoModel": "Model", "AutoModelForCausalLM": "Model"}
+    said["auto_map"] = {auto: f"modeling.{name}" for auto, name in names.items()}
+    (qwen_prm / "config.json").write_text(json.dumps(said))
+    assert len(score(qwen_prm, STEPS).scores) == 2
+    assert not ran.exists()
+
+
 def test_a_language_model_does_not_tell_its_family(plain: Path) -> None:
     """A causal model judges by its own head: any language model has that, and a guess would give plausible scores."""
     with pytest.raises(InputError, match="do not tell how this model judges") as caught:
