@@ -56,13 +56,13 @@ class Settings:
     """solutions per training problem, for both reward models"""
     rollouts: int = 8
     """continuations per step, with labels by rollouts"""
-    tests: int = 150
+    tests: int = 100
     """fresh problems"""
     candidates: int = 64
     """solutions per fresh problem"""
     aggregate: Aggregation = "product"
     """of the PRM's step scores"""
-    epochs: int = 3
+    epochs: int = 2
     learning_rate: float = 5e-4
     batch_size: int = 32
     """solutions per update"""

@@ -114,6 +114,21 @@ def test_a_grown_solution_costs_its_new_step_and_scores_as_if_read_anew(
     asyncio.run(grow())
 
 
+def test_what_solutions_share_is_read_once_though_they_are_scored_at_once(saved: Path) -> None:
+    """Copies, and solutions that begin alike: each distinct step is computed by one of them, with the scores of one
+    alone. The others have it from the cache, so the cost of all is that of the distinct tokens."""
+    one, other = Prefix(problem(7), STEPS), Prefix(problem(7), (*STEPS[:2], "good 1", "bad 4"))
+    alone, branch = score(saved, one)[0], score(saved, other)[0]
+    together = score(saved, one, one, other, one, other)
+    for found, wanted in zip(together, (alone, alone, branch, alone, branch), strict=True):
+        assert found.scores == pytest.approx(wanted.scores, abs=1e-5)
+    whole = alone.cost.scored
+    assert [found.cost.scored for found in together[1::2]] == [0, 0]
+    assert together[0].cost.scored == whole
+    assert 0 < together[2].cost.scored < branch.cost.scored
+    assert together[4].cost.scored == 0
+
+
 def test_a_longer_solution_keeps_the_scores_of_its_first_steps(saved: Path) -> None:
     """A step is judged by what stands before it: a search may score a solution while it grows."""
     (whole,) = score(saved, Prefix(problem(), STEPS))

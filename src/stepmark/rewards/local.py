@@ -1,5 +1,6 @@
 """A reward model in this process, on the engine."""
 
+import asyncio
 import hashlib
 from collections import OrderedDict
 from pathlib import Path
@@ -24,9 +25,9 @@ class LocalReward:
     """Scores solutions in one causal pass, each step read at the token at which it was trained.
 
     The engine keeps the keys and values of what it has read, and this the scores, so that scoring a solution that
-    extends a scored one costs its new steps alone. Whatever is awaited at the same time shares each forward pass. In
-    float32 a solution's scores do not depend on its company, nor on what was known, beyond 1e-5; in bfloat16 scores
-    differ from float32 by some .001, rarely by .03.
+    extends a scored one costs its new steps alone, and so does scoring both at once. Whatever is awaited at the same
+    time shares each forward pass. In float32 a solution's scores do not depend on its company, nor on what was known,
+    beyond 1e-5; in bfloat16 scores differ from float32 by some .001, rarely by .03.
 
     The cost counts as `scored` what was computed, as `cached` what was known.
     """
@@ -39,6 +40,8 @@ class LocalReward:
         self._net = net
         self._encoder = encoder
         self._known: OrderedDict[bytes, float] = OrderedDict()
+        self._reading: dict[bytes, asyncio.Future[None]] = {}
+        """steps that are being read, each with what tells that it is over"""
 
     @classmethod
     def load(cls, path: str | Path, *, dtype: Dtype = "float32", memory: int = 1 << 30) -> Self:
@@ -53,22 +56,37 @@ class LocalReward:
         self.engine.check()
         encoded = self._encoder.encode(prefix.problem, prefix.steps)
         keys = _keys(encoded)
-        scores = []
-        for key in keys:
-            if key not in self._known:
-                break
-            self._known.move_to_end(key)
-            scores.append(self._known[key])
-        cost = Cost(cached=len(encoded.ids_T))
-        if len(scores) < len(keys):
+        scores = await self._remembered(keys)
+        if len(scores) == len(keys):
+            return checked(prefix, scores, Cost(cached=len(encoded.ids_T)))
+        new, over = keys[len(scores) :], asyncio.get_running_loop().create_future()
+        self._reading.update(dict.fromkeys(new, over))
+        try:
             reading = await self.engine.read(encoded.ids_T, encoded.judged_S[len(scores) :])
-            scores += reading.values.tolist()
-            cost = reading.cost
-        found = checked(prefix, scores, cost)
-        self._known.update(zip(keys, scores, strict=True))
+            found = checked(prefix, [*scores, *reading.values.tolist()], reading.cost)
+            self._known.update(zip(keys, found.scores, strict=True))
+        finally:
+            for key in new:
+                del self._reading[key]
+            over.set_result(None)
         while len(self._known) > KNOWN:
             self._known.popitem(last=False)
         return found
+
+    async def _remembered(self, keys: list[bytes]) -> list[float]:
+        """The scores of the first steps, as far as they are known once nobody reads a step of `keys`: what two
+        solutions share is read once, for both."""
+        while True:
+            scores: list[float] = []
+            for key in keys:
+                if key not in self._known:
+                    break
+                self._known.move_to_end(key)
+                scores.append(self._known[key])
+            reader = next((self._reading[key] for key in keys[len(scores) :] if key in self._reading), None)
+            if reader is None:
+                return scores
+            await asyncio.wait([reader])
 
     def _judge(self, hidden_K_D: torch.Tensor) -> torch.Tensor:
         return self._net.score(self._net.head(hidden_K_D.float())).cpu()
