@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from stepmark.cli.models import BUNDLED
+
 if TYPE_CHECKING:
     from stepmark.rewards.judge import Pool
 
@@ -39,7 +41,8 @@ class Score:
     """
 
     reward: Path
-    """directory of the reward model: one that `stepmark train` wrote, or a published one"""
+    """directory of the reward model: one that `stepmark train` wrote, or a published one; bundled: the one that comes
+    with stepmark, for Quantities problems"""
     candidates: Path
     """a run's directory, or a candidate pool"""
     out: Path
@@ -59,13 +62,15 @@ class Score:
         import time
 
         from stepmark.records import Run, pace
+        from stepmark.rewards import bundled
         from stepmark.rewards.families import load
         from stepmark.rewards.judge import judge
         from stepmark.types import Cost, SolutionScores
 
         pool = self._pool()
         separator = None if self.separator is None else self.separator.replace("\\n", "\n")
-        loaded = load(self.reward, self.family, separator=separator, dtype=self.dtype)
+        path = bundled.PATH if str(self.reward) == BUNDLED else self.reward
+        loaded = load(path, self.family, separator=separator, dtype=self.dtype)
         print(loaded.told)
 
         async def work(run: Run) -> tuple[list[SolutionScores | None], float]:
@@ -77,9 +82,7 @@ class Score:
             finally:
                 reward.close()
 
-        settings = Settings(
-            self.reward.resolve(), self.candidates.resolve(), self.name, self.dtype, self.family, separator
-        )
+        settings = Settings(path.resolve(), self.candidates.resolve(), self.name, self.dtype, self.family, separator)
         with Run.open(self.out, settings) as run:
             before = {(one.problem_id, one.index) for one in run.read("scores", SolutionScores)}
             scores, seconds = asyncio.run(work(run))

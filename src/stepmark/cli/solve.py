@@ -29,7 +29,7 @@ class Solve(Generic[S]):
     after --strategy NAME tells its settings. Without a reward model, adaptive and parallel --choose majority answer by
     vote.
 
-    stepmark solve "Ana has 3 pens. Bo has Ana's pens plus 4. How many pens does Bo have?"
+    stepmark solve "Ana has 3 pens. Ben has Ana's pens plus 4. How many pens does Ben have?"
 
     stepmark solve "..." --strategy beam --reward bundled --n 8
     """
