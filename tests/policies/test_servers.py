@@ -13,24 +13,11 @@ from stepmark.policies.endpoint import OPENAI, TRANSFORMERS, VLLM, VLLM_CHAT, En
 from stepmark.problems import quantities
 from stepmark.records import read, write
 from stepmark.types import Completion, Cost, Prefix, Problem, Sampling, Solution
-from tests.policies.servers import transformers_serve, vllm
 
 pytestmark = pytest.mark.timeout(600)
 
 PROBLEMS = list(quantities.generate("test", 8, levels=(1, 2, 3, 4)))
 GREEDY = Sampling(temperature=0)
-
-
-@pytest.fixture(scope="module")
-def vllm_url(tmp_path_factory):
-    with vllm(tmp_path_factory.mktemp("vllm")) as url:
-        yield url
-
-
-@pytest.fixture(scope="module")
-def transformers_url():
-    with transformers_serve() as url:
-        yield url
 
 
 @pytest.fixture(scope="module")

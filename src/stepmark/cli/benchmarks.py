@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stepmark.cli.models import load_reward
 from stepmark.errors import InputError
 from stepmark.evaluate.scores import Trivial
 from stepmark.formats.convert import Format
@@ -326,8 +327,4 @@ def write_figures(path: Path, figures: dict[str, Any]) -> None:
 @cache
 def _reward(path: Path, family: str | None) -> LocalReward | OutcomeReward:
     """The reward model, read once for all that the verb asks of it; it ends with the process."""
-    from stepmark.rewards.families import load
-
-    loaded = load(path, family)
-    print(loaded.told)
-    return loaded.reward
+    return load_reward(path, family)

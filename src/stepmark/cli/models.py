@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from stepmark.budget.flops import ModelSize
     from stepmark.policies.base import Policy
     from stepmark.rewards.base import RewardModel
+    from stepmark.rewards.families.outcome import OutcomeReward
+    from stepmark.rewards.local import LocalReward
     from stepmark.types import Problem
 
 BUNDLED = "bundled"
@@ -109,8 +111,9 @@ class PolicyOptions:
             here.close()
 
     def _prompt(self, problem: "Problem") -> str:
-        assert self.endpoint.prompt is not None
-        return self.endpoint.prompt.replace("\\n", "\n").replace("{question}", problem.question)
+        prompt = line_ends(self.endpoint.prompt)
+        assert prompt is not None
+        return prompt.replace("{question}", problem.question)
 
 
 @dataclass(frozen=True)
@@ -135,11 +138,7 @@ class RewardOptions:
     @property
     def path(self) -> Path | None:
         """The reward model's directory; None where there is no model."""
-        if self.reward == BUNDLED:
-            from stepmark.rewards import bundled
-
-            return bundled.PATH
-        return None if self.reward is None or self.reward in ORACLES else Path(self.reward)
+        return None if self.reward is None or self.reward in ORACLES else reward_path(self.reward)
 
     def told(self) -> dict[str, Any] | None:
         """What scores depend on, for a manifest."""
@@ -164,15 +163,11 @@ class RewardOptions:
         if self.path is None:
             yield self._oracle(problems) if self.reward else None
             return
-        from stepmark.rewards.families import load
-
-        separator = None if self.separator is None else self.separator.replace("\\n", "\n")
-        loaded = load(self.path, self.family, separator=separator, dtype=self.reward_dtype)
-        print(loaded.told)
+        reward = load_reward(self.path, self.family, line_ends(self.separator), self.reward_dtype)
         try:
-            yield loaded.reward
+            yield reward
         finally:
-            loaded.reward.close()
+            reward.close()
 
     def _oracle(self, problems: "Sequence[Problem]") -> "RewardModel":
         from stepmark.problems import quantities
@@ -188,3 +183,31 @@ class RewardOptions:
                 ) from None
         oracle = OracleReward(quantities.rate, neutral=1.0)
         return oracle if self.reward == "oracle" else NoisyReward(oracle, noise=self.noise, seed=self.noise_seed)
+
+
+def line_ends(text: str | None) -> str | None:
+    r"""A text of the command line, where \n stands for a line end."""
+    return None if text is None else text.replace("\\n", "\n")
+
+
+def reward_path(reward: str) -> Path:
+    """The directory of the reward model that is called so."""
+    if reward != BUNDLED:
+        return Path(reward)
+    from stepmark.rewards import bundled
+
+    return bundled.PATH
+
+
+def load_reward(
+    path: Path,
+    family: str | None = None,
+    separator: str | None = None,
+    dtype: Literal["float32", "bfloat16"] = "float32",
+) -> "LocalReward | OutcomeReward":
+    """The reward model in a directory; prints how it is read."""
+    from stepmark.rewards.families import load
+
+    loaded = load(path, family, separator=separator, dtype=dtype)
+    print(loaded.told)
+    return loaded.reward

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from stepmark.cli.models import BUNDLED
+from stepmark.cli.models import line_ends, load_reward, reward_path
 
 if TYPE_CHECKING:
     from stepmark.rewards.judge import Pool
@@ -62,19 +62,15 @@ class Score:
         import time
 
         from stepmark.records import Run, pace
-        from stepmark.rewards import bundled
-        from stepmark.rewards.families import load
         from stepmark.rewards.judge import judge
         from stepmark.types import Cost, SolutionScores
 
         pool = self._pool()
-        separator = None if self.separator is None else self.separator.replace("\\n", "\n")
-        path = bundled.PATH if str(self.reward) == BUNDLED else self.reward
-        loaded = load(path, self.family, separator=separator, dtype=self.dtype)
-        print(loaded.told)
+        path = reward_path(str(self.reward))
+        separator = line_ends(self.separator)
+        reward = load_reward(path, self.family, separator, self.dtype)
 
         async def work(run: Run) -> tuple[list[SolutionScores | None], float]:
-            reward = loaded.reward
             try:
                 began = time.monotonic()
                 scores = await judge(run, pool, reward)

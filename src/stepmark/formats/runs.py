@@ -18,9 +18,9 @@ def read_solutions(run: Path, name: str = "solutions") -> list[tuple[Problem, li
 
     Raises InputError where there are none, or a solution's problem is missing.
     """
-    ending = _ending(run)
-    known = {problem.id: problem for problem in problems.read(run / f"problems{ending}")}
-    file = run / f"{name}{ending}"
+    manifest = read_manifest(run)
+    known = {problem.id: problem for problem in problems.read(run / manifest.file("problems"))}
+    file = run / manifest.file(name)
     solutions: dict[str, list[Solution]] = {}
     for number, one in enumerate(read(file, Solution), 1):
         if one.problem_id not in known:
@@ -50,7 +50,7 @@ def read_step_scores(run: Path, pool: Sequence[Candidates]) -> tuple[tuple[tuple
     Raises ScoreError: a problem or candidate that the pool does not have, a wrong number of scores, or a candidate with
     an answer that is not scored.
     """
-    file = run / f"scores{_ending(run)}"
+    file = run / read_manifest(run).file("scores")
     candidates = {(one.problem.id, i): c for one in pool for i, c in enumerate(one.candidates)}
     found: dict[tuple[str, int], tuple[float, ...]] = {}
     for number, row in enumerate(read(file, SolutionScores), 1):
@@ -71,7 +71,3 @@ def read_step_scores(run: Path, pool: Sequence[Candidates]) -> tuple[tuple[tuple
             remedy="run the same stepmark score again: it goes on",
         )
     return tuple(tuple(found.get((one.problem.id, i)) for i in range(len(one.candidates))) for one in pool)
-
-
-def _ending(run: Path) -> str:
-    return ".jsonl.gz" if read_manifest(run).compressed else ".jsonl"

@@ -65,6 +65,10 @@ class Manifest:
     openings: tuple[Opening, ...]
     """the first created the run, each later one resumed it"""
 
+    def file(self, name: str) -> str:
+        """What the record file `name` is called in the run's directory."""
+        return name + (".jsonl.gz" if self.compressed else ".jsonl")
+
 
 class Run:
     """A run that is open for writing. Make one with `Run.open`; call it from one thread."""
@@ -117,7 +121,7 @@ class Run:
 
     def file(self, name: str) -> Path:
         """Where the record file `name` is, or will be."""
-        return self.path / (name + (".jsonl.gz" if self.manifest.compressed else ".jsonl"))
+        return self.path / self.manifest.file(name)
 
     def close(self) -> None:
         """Sync the record files to the disk and let others open the run."""

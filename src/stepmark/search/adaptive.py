@@ -24,16 +24,13 @@ from stepmark.types import Problem
 class Adaptive(Settings):
     """Adaptive self-consistency, with the paper's threshold and largest number of samples."""
 
+    steered = False
     n: int = 40
     """samples at most"""
     batch: int = 1
     """samples of a round; more are quicker, and may draw up to batch - 1 too many"""
     confidence: float = 0.95
     choose: Choice = "majority"
-
-    @property
-    def scored(self) -> bool:
-        return self.choose != "majority"
 
     def __post_init__(self) -> None:
         Settings.__post_init__(self)

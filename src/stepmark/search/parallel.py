@@ -19,12 +19,9 @@ from stepmark.types import Problem
 class Parallel(Settings):
     """N independent solutions; `choose` "best" is best-of-N (Cobbe et al. 2021, arXiv 2110.14168)."""
 
+    steered = False
     n: int = 16
     choose: Choice = "best"
-
-    @property
-    def scored(self) -> bool:
-        return self.choose != "majority"
 
     def __post_init__(self) -> None:
         Settings.__post_init__(self)

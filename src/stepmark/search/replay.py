@@ -29,9 +29,6 @@ from stepmark.search.strategies import STRATEGIES
 from stepmark.search.tree import Node, SearchResult, request_seed
 from stepmark.types import Completion, Cost, Prefix, Problem, Sampling, StepScores
 
-UNSCORED_GROWTH = ("adaptive", "parallel", "revise")
-"""strategies that draw whatever the scores are"""
-
 
 async def replay(
     problem: Problem, result: SearchResult, was: Settings, now: Settings, *, reward: RewardModel | None = None
@@ -53,7 +50,7 @@ def check(strategy: str, was: Settings, now: Settings, *, another: bool = False)
         _check_field(strategy, name, was, now)
     if not another and now.scored == was.scored:
         return
-    if another and strategy not in UNSCORED_GROWTH:
+    if another and was.steered:
         raise _refused("another reward model", f"in {strategy} scores decide which steps are continued")
     if was.budget.flops is not None:
         raise _refused("other scoring", "its cost is in the budget in FLOPs, and so decides how many are drawn")
@@ -62,8 +59,7 @@ def check(strategy: str, was: Settings, now: Settings, *, another: bool = False)
 def _check_field(strategy: str, name: str, was: Settings, now: Settings) -> None:
     before, after = getattr(was, name), getattr(now, name)
     what = f"{name} {after!r} in place of {before!r}"
-    free = strategy in UNSCORED_GROWTH
-    if name == "choose" or (free and name in ("aggregate", "within")):
+    if name == "choose" or (not was.steered and name in ("aggregate", "within")):
         return
     if name == "models" and was.budget.flops is None:
         return

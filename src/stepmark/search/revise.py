@@ -28,6 +28,7 @@ from stepmark.types import Problem
 class Revise(Settings):
     """Sequential revision; the paper chooses within and across chains by the same means."""
 
+    steered = False
     n: int = 16
     """attempts in all"""
     chains: int = 4

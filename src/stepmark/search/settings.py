@@ -13,6 +13,8 @@ class Settings:
     """Common to all strategies. Defaults are those of Snell et al. 2024 (arXiv 2408.03314) where it gives them: the
     last step's score, a vote weighted by it, at most 40 steps."""
 
+    steered = True
+    """whether scores decide what is drawn, and not only which solution is chosen"""
     choose: Choice = "weighted"
     """how the answer is chosen among the finished solutions"""
     aggregate: Aggregation = "last"
@@ -33,8 +35,8 @@ class Settings:
 
     @property
     def scored(self) -> bool:
-        """Whether solutions are scored: a majority needs no reward model."""
-        return True
+        """Whether solutions are scored: a majority of what is drawn anyway needs no reward model."""
+        return self.steered or self.choose != "majority"
 
     def __post_init__(self) -> None:
         for name in ("max_tokens", "max_step_tokens", "max_steps"):

@@ -121,9 +121,8 @@ def read_searches(path: str | PathLike[str]) -> Searches:
     path = Path(path)
     manifest = read_manifest(path)
     setup = _setup(manifest, path)
-    ending = ".jsonl.gz" if manifest.compressed else ".jsonl"
-    problems = tuple(read(path / f"problems{ending}", Problem))
-    searches, timings = path / f"searches{ending}", path / f"timings{ending}"
+    problems = tuple(read(path / manifest.file("problems"), Problem))
+    searches, timings = path / manifest.file("searches"), path / manifest.file("timings")
     found = {one.problem_id: one for one in read(searches, SearchResult)} if searches.exists() else {}
     seconds = {one.problem_id: one.seconds for one in read(timings, Timing)} if timings.exists() else {}
     if missing := [one for one in problems if one.id not in found]:
