@@ -30,7 +30,7 @@ from stepmark.rewards.base import RewardModel
 from stepmark.rewards.examples import Example, Kind, from_signed
 from stepmark.rewards.judge import judge
 from stepmark.rewards.local import LocalReward
-from stepmark.rewards.settings import Train
+from stepmark.rewards.settings import Head, Train
 from stepmark.rewards.train import TrainResult, train
 from stepmark.types import Problem, Sampling, Solution, SolutionScores, StepLabels
 
@@ -60,6 +60,8 @@ class Settings:
     """fresh problems"""
     candidates: int = 64
     """solutions per fresh problem"""
+    head: Head = "likelihood"
+    """of both reward models"""
     aggregate: Aggregation = "product"
     """of the PRM's step scores"""
     epochs: int = 2
@@ -178,7 +180,8 @@ async def _rate(run: Run, pool: Pool, policy: Policy, settings: Settings) -> lis
 
 
 def _train(kind: Kind, labelled: Sequence[Labelled], out: Path, settings: Settings) -> TrainResult:
-    """A reward model trained from the bundled model, which judges at its marker and already knows the two labels."""
+    """A reward model trained from the bundled model. With label tokens it judges at the model's marker, where the model
+    already knows the two labels."""
     examples = [
         Example(
             one.problem,
@@ -189,7 +192,8 @@ def _train(kind: Kind, labelled: Sequence[Labelled], out: Path, settings: Settin
         for one in labelled
     ]
     how = Train(
-        marker=bundled.MARKER,
+        head=settings.head,
+        marker=bundled.MARKER if settings.head == "label_tokens" else None,
         aggregate=settings.aggregate,
         label_source=settings.labels if kind == "prm" else "grader",
         epochs=settings.epochs,

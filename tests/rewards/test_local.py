@@ -20,7 +20,7 @@ STEPS = ("good 1", "so 2 3", "bad 4", "good")
 PREFIXES = [Prefix(e.problem, e.steps) for e in separable(problems=20, per_problem=4)]
 
 
-@pytest.fixture(params=["label_tokens", "linear"])
+@pytest.fixture(params=["label_tokens", "linear", "likelihood"])
 def head(request: pytest.FixtureRequest) -> Head:
     return request.param
 
@@ -50,20 +50,23 @@ def score(path: Path, *prefixes: Prefix, **settings: object) -> list[StepScores]
 
 def test_a_score_is_what_the_model_says_at_the_marker(saved: Path, head: Head) -> None:
     """Against transformers alone, with the ids written out by hand: the full vocabulary's logits at the marker (not one
-    token before), plus first."""
+    token before), plus first; the least likely token of a step begins with what the token before the step expects."""
     model = AutoModelForCausalLM.from_pretrained(saved)
     tokens = json.loads((saved / "tokenizer.json").read_text())["model"]["vocab"]
     question = ["<|bos|>", "what", " is", " the", " sum", " 7", "?", "\n"]
     ids = [tokens[t] for t in [*question, "good", " 1", "\n", "<|judge|>", "bad", " 4", "\n", "<|judge|>"]]
     with torch.no_grad():
+        logits = model(torch.tensor([ids])).logits[0]
         if head == "label_tokens":
-            logits = model(torch.tensor([ids])).logits[0]
             expected = logits[[11, 15]][:, [tokens[" +"], tokens[" -"]]].softmax(-1)[:, 0].tolist()
+        elif head == "likelihood":  # as it begins: the surprise alone, and a bias of 2
+            likely = logits[:-1].log_softmax(-1)[range(15), ids[1:]]
+            expected = torch.sigmoid(2 + torch.stack([likely[7:11].min(), likely[11:15].min()])).tolist()
         else:
             linear = load_file(saved / HEAD_FILE)
             hidden = AutoModel.from_pretrained(saved)(torch.tensor([ids])).last_hidden_state[0]
             expected = torch.sigmoid(hidden[[11, 15]] @ linear["weight"][0] + linear["bias"]).tolist()
-    assert max(expected) - min(expected) > 0.01
+    assert max(expected) - min(expected) > 0.001
     (scored,) = score(saved, Prefix(problem(7), ("good 1", "bad 4")))
     assert scored.scores == pytest.approx(expected, abs=1e-5)
 
@@ -94,9 +97,10 @@ def test_a_trailing_separator_changes_nothing(saved: Path) -> None:
 
 
 def test_a_grown_solution_costs_its_new_step_and_scores_as_if_read_anew(
-    saved: Path, tokenizer: PreTrainedTokenizerBase
+    saved: Path, tokenizer: PreTrainedTokenizerBase, head: Head
 ) -> None:
-    """Incremental equals full: what is known is neither computed nor changed."""
+    """Incremental equals full: what is known is neither computed nor changed; but for what the last known token
+    expects, where that matters."""
     encoder = Encoder(tokenizer, Layout(100, marker="<|judge|>"))
     lengths = [0, *(len(encoder.encode(problem(), STEPS[:n]).ids_T) for n in range(1, len(STEPS) + 1))]
     (whole,) = score(saved, Prefix(problem(), STEPS))
@@ -106,7 +110,9 @@ def test_a_grown_solution_costs_its_new_step_and_scores_as_if_read_anew(
         for count in range(1, len(STEPS) + 1):
             part = await reward.score(Prefix(problem(), STEPS[:count]))
             assert part.scores == pytest.approx(whole.scores[:count], abs=1e-5)
-            assert (part.cost.scored, part.cost.cached) == (lengths[count] - lengths[count - 1], lengths[count - 1])
+            again = int(head == "likelihood" and count > 1)
+            assert part.cost.scored == lengths[count] - lengths[count - 1] + again
+            assert part.cost.cached == lengths[count - 1] - again
         again = await reward.score(Prefix(problem(), STEPS))
         assert again.cost == Cost(cached=lengths[-1])
         assert again.scores == part.scores

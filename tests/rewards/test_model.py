@@ -30,7 +30,7 @@ def saved(base: Path, tmp_path: Path) -> Path:
     return tmp_path / "reward"
 
 
-@pytest.mark.parametrize("head", ["label_tokens", "linear"])
+@pytest.mark.parametrize("head", ["label_tokens", "linear", "likelihood"])
 def test_a_loaded_model_is_the_saved_one(base: Path, tmp_path: Path, head: str) -> None:
     lm, tokenizer = load_lm(base)
     spec = dataclasses.replace(SPEC, head=head)

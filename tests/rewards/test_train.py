@@ -9,9 +9,9 @@ from transformers import PreTrainedTokenizerBase
 
 from stepmark.errors import InputError, TooLongError
 from stepmark.rewards.dataset import encode, split
-from stepmark.rewards.examples import Encoder, Example, Kind, Layout, token_labels
+from stepmark.rewards.examples import Encoder, Example, Kind, Layout, parts, token_labels
 from stepmark.rewards.local import LocalReward
-from stepmark.rewards.model import LabelTokens, RewardNet, load_lm, new_head, probability
+from stepmark.rewards.model import Likelihood, Spec, build, load_lm
 from stepmark.rewards.settings import Head, Train
 from stepmark.rewards.train import train
 from stepmark.types import Prefix
@@ -25,7 +25,7 @@ def scores(path: Path, steps: tuple[str, ...], number: int = 0) -> tuple[float, 
     return asyncio.run(LocalReward.load(path).score(Prefix(problem(number), steps))).scores
 
 
-@pytest.mark.parametrize("head", ["label_tokens", "linear"])
+@pytest.mark.parametrize("head", ["label_tokens", "linear", "likelihood"])
 @pytest.mark.parametrize("marker", ["<|judge|>", None])
 def test_the_position_that_is_trained_is_the_position_that_is_scored(
     base: Path, tokenizer: PreTrainedTokenizerBase, head: Head, marker: str | None
@@ -35,10 +35,9 @@ def test_the_position_that_is_trained_is_the_position_that_is_scored(
     of step s is the token that is scored. Both must be the token after the step."""
     lm, _ = load_lm(base)
     encoder = Encoder(tokenizer, Layout(100, marker=marker))
-    label_ids = (tokenizer.convert_tokens_to_ids(" +"), tokenizer.convert_tokens_to_ids(" -"))
-    net = RewardNet(
-        lm, LabelTokens(lm, label_ids) if head == "label_tokens" else new_head(32, 1, "linear", 0), probability
-    )
+    net = build(lm, tokenizer, Spec("prm", head, Layout(100), " +", " -", "product", "oracle", "0", {"seed": 0}))
+    if isinstance(net.head, Likelihood):
+        torch.nn.init.normal_(net.head.linear.weight)  # from 0 on the surprise alone decides, at tokens of its choice
     net.eval()
     encoded = encoder.encode(problem(), ("good 1", "so 2 3", "bad"))
     ids_1_T = torch.tensor([encoded.ids_T])
@@ -52,7 +51,8 @@ def test_the_position_that_is_trained_is_the_position_that_is_scored(
     trained = []
     for step in range(3):
         targets = tuple(1.0 if s == step else None for s in range(3))
-        net(ids_1_T, torch.tensor([token_labels(encoded, targets)]))["loss"].backward()
+        labels_1_T, parts_1_T = torch.tensor([token_labels(encoded, targets)]), torch.tensor([parts(encoded, "prm")])
+        net(ids_1_T, labels_1_T, parts_1_T)["loss"].backward()
         reached = embedded[-1].grad.abs().sum(-1)[0].nonzero()
         trained.append(int(reached.max()))
     hook.remove()
@@ -70,7 +70,7 @@ def test_the_position_that_is_trained_is_the_position_that_is_scored(
     assert trained == scored == ends
 
 
-@pytest.mark.parametrize("head", ["label_tokens", "linear"])
+@pytest.mark.parametrize("head", ["label_tokens", "linear", "likelihood"])
 def test_training_a_step_moves_its_own_score(base: Path, tmp_path: Path, head: Head) -> None:
     """One solution learnt by heart: alternating targets come out at their own steps; off by one, they would not."""
     steps = ("so 1", "so 2", "so 3", "so 4")
@@ -80,7 +80,7 @@ def test_training_a_step_moves_its_own_score(base: Path, tmp_path: Path, head: H
     assert scores(tmp_path / "out", steps) == pytest.approx(targets, abs=0.05)
 
 
-@pytest.mark.parametrize("head", ["label_tokens", "linear"])
+@pytest.mark.parametrize("head", ["label_tokens", "linear", "likelihood"])
 @pytest.mark.parametrize("kind", ["prm", "orm"])
 def test_what_can_be_learnt_is_learnt(base: Path, tmp_path: Path, kind: Kind, head: Head) -> None:
     """On problems that were not trained, the PRM knows the bad step and the ORM the solution that has one."""

@@ -89,7 +89,8 @@ class Engine:
     """Samples from and reads the hidden states of one model.
 
     `head` [vocabulary, hidden] turns hidden states into logits; without head and stops the engine only reads. `readout`
-    is applied to the hidden states [positions, hidden] of readings, many at once, in the thread that computes. At most
+    is applied to the hidden states [positions, hidden] of readings and to the ids [positions] of the tokens that follow
+    them there (0 after the last), many at once, in the thread that computes. At most
     `rows` samples run at once, fewer when `memory` does not hold them: bytes of keys and values, a quarter for the
     prefix tree, a quarter for prefixes that running samples share, half for the samples' own tokens. A sample joins
     when it can grow to its limit.
@@ -105,7 +106,7 @@ class Engine:
         head: Tensor | None = None,
         stops: Stops | None = None,
         *,
-        readout: Callable[[Tensor], Tensor] | None = None,
+        readout: Callable[[Tensor, Tensor], Tensor] | None = None,
         rows: int = 512,
         memory: int = 4 << 30,
     ) -> None:
@@ -115,7 +116,7 @@ class Engine:
             raise InputError(f"stop tables of {len(stops.ends)} tokens for a head of {len(head)}")
         self.decoder = decoder
         self.head = head
-        self.readout = readout or (lambda hidden: hidden)
+        self.readout = readout or (lambda hidden, following: hidden)
         tokens = memory // decoder.token_bytes
         running = tokens - tokens // 4 if rows else 0
         self.tree = PrefixTree(tokens - running)
@@ -343,12 +344,15 @@ class Engine:
 
     def _read_out(self, hidden: Tensor, batch: "list[_Prefill]", firsts: Ints) -> Iterator[Tensor]:
         """What each reading of the batch asked for; `firsts` is where in `hidden` each sequence's token 0 would be."""
-        reads = [(part.job, int(first)) for part, first in zip(batch, firsts, strict=True)]
-        wanted = [[first + at for at in job.positions] for job, first in reads if isinstance(job, _Read)]
-        if not wanted:
+        reads = [
+            (part.job, int(first)) for part, first in zip(batch, firsts, strict=True) if isinstance(part.job, _Read)
+        ]
+        if not reads:
             return iter(())
-        places = torch.tensor([place for places in wanted for place in places], device=hidden.device)
-        return iter(torch.split(self.readout(hidden.index_select(0, places)), [len(places) for places in wanted]))
+        places = torch.tensor([first + at for job, first in reads for at in job.positions], device=hidden.device)
+        following = torch.tensor([(*job.tokens, 0)[at + 1] for job, _ in reads for at in job.positions])
+        values = self.readout(hidden.index_select(0, places), following.to(hidden.device))
+        return iter(torch.split(values, [len(job.positions) for job, _ in reads]))
 
     def _join(self) -> None:
         """Samples of prefilled prefixes take the free rows, in order."""

@@ -10,7 +10,7 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Sampler
 
 from stepmark.errors import InputError, TooLongError
-from stepmark.rewards.examples import IGNORED, Encoded, Encoder, Example, Kind, step_targets, token_labels
+from stepmark.rewards.examples import IGNORED, Encoded, Encoder, Example, Kind, parts, step_targets, token_labels
 from stepmark.rewards.settings import Train
 
 
@@ -53,10 +53,14 @@ def split(items: Sequence[Item], settings: Train) -> tuple[list[Item], list[Item
     return [i for i in items if i.problem_id not in chosen], [i for i in items if i.problem_id in chosen]
 
 
-def row(item: Item, *, every_token: bool) -> dict[str, Tensor]:
-    """What the model is given of a solution: its tokens, and the label of each."""
+def row(item: Item, kind: Kind, *, every_token: bool) -> dict[str, Tensor]:
+    """What the model is given of a solution: its tokens, and of each the label and what it is a part of."""
     labels_T = token_labels(item.encoded, item.targets, every_token=every_token)
-    return {"input_ids": torch.tensor(item.encoded.ids_T), "labels": torch.tensor(labels_T)}
+    return {
+        "input_ids": torch.tensor(item.encoded.ids_T),
+        "labels": torch.tensor(labels_T),
+        "parts": torch.tensor(parts(item.encoded, kind)),
+    }
 
 
 class ByLength(Sampler[int]):
@@ -90,4 +94,5 @@ def collate(rows: list[dict[str, Tensor]]) -> dict[str, Tensor]:
     return {
         "input_ids": pad_sequence([row["input_ids"] for row in rows], batch_first=True),
         "labels": pad_sequence([row["labels"] for row in rows], batch_first=True, padding_value=IGNORED),
+        "parts": pad_sequence([row["parts"] for row in rows], batch_first=True),
     }

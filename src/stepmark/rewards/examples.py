@@ -137,6 +137,14 @@ def token_labels(encoded: Encoded, targets: Sequence[float | None], *, every_tok
     return labels_T
 
 
+def parts(encoded: Encoded, kind: Kind) -> list[int]:
+    """What each token belongs to: 0 the question; s the s-th step (PRM), 1 the solution (ORM)."""
+    parts_T = [0] * encoded.start
+    for number, end in enumerate(encoded.judged_S, 1):
+        parts_T += [number if kind == "prm" else 1] * (end + 1 - len(parts_T))
+    return parts_T
+
+
 def single_token(tokenizer: PreTrainedTokenizerBase, text: str) -> int:
     """The id of a text that must be one known token of the tokenizer: a marker, a label. Raises `InputError`."""
     ids: list[int] = tokenizer.encode(text, add_special_tokens=False)

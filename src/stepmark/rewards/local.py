@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 from collections import OrderedDict
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Self
 
@@ -14,7 +15,7 @@ from stepmark.engine.engine import Engine
 from stepmark.precision import Dtype, device, resolve
 from stepmark.rewards.base import checked
 from stepmark.rewards.examples import Encoded, Encoder, SolutionEncoder
-from stepmark.rewards.model import RewardNet, Spec, load
+from stepmark.rewards.model import Likelihood, RewardNet, Spec, load
 from stepmark.types import Cost, Prefix, StepScores
 
 KNOWN = 1 << 18
@@ -38,8 +39,10 @@ class LocalReward:
         self.spec = spec
         self.engine = Engine(Decoder(net.lm.base_model), readout=self._judge, memory=memory)
         self._net = net
+        self._weight = net.head.weight.item() if isinstance(net.head, Likelihood) else 0.0
         self._encoder = encoder
-        self._known: OrderedDict[bytes, float] = OrderedDict()
+        self._known: OrderedDict[bytes, tuple[float, float]] = OrderedDict()
+        """of a step its score, and the log-probability of the least likely token so far (head `likelihood`)"""
         self._reading: dict[bytes, asyncio.Future[None]] = {}
         """steps that are being read, each with what tells that it is over"""
 
@@ -56,15 +59,15 @@ class LocalReward:
         self.engine.check()
         encoded = self._encoder.encode(prefix.problem, prefix.steps)
         keys = _keys(encoded)
-        scores = await self._remembered(keys)
-        if len(scores) == len(keys):
-            return checked(prefix, scores, Cost(cached=len(encoded.ids_T)))
-        new, over = keys[len(scores) :], asyncio.get_running_loop().create_future()
+        known = await self._remembered(keys)
+        if len(known) == len(keys):
+            return checked(prefix, [score for score, _ in known], Cost(cached=len(encoded.ids_T)))
+        new, over = keys[len(known) :], asyncio.get_running_loop().create_future()
         self._reading.update(dict.fromkeys(new, over))
         try:
-            reading = await self.engine.read(encoded.ids_T, encoded.judged_S[len(scores) :])
-            found = checked(prefix, [*scores, *reading.values.tolist()], reading.cost)
-            self._known.update(zip(keys, found.scores, strict=True))
+            read, cost = await self._read(encoded, known)
+            found = checked(prefix, [score for score, _ in known + read], cost)
+            self._known.update(zip(keys, known + read, strict=True))
         finally:
             for key in new:
                 del self._reading[key]
@@ -73,11 +76,26 @@ class LocalReward:
             self._known.popitem(last=False)
         return found
 
-    async def _remembered(self, keys: list[bytes]) -> list[float]:
+    async def _read(self, encoded: Encoded, known: list[tuple[float, float]]) -> tuple[list[tuple[float, float]], Cost]:
+        """Score and least log-probability of each step after the known ones, and what reading them cost."""
+        judged = encoded.judged_S[len(known) :]
+        if not isinstance(self._net.head, Likelihood):
+            reading = await self.engine.read(encoded.ids_T, judged)
+            return [(score, 0.0) for score in reading.values.tolist()], reading.cost
+        first = encoded.judged_S[len(known) - 1] if known else encoded.start - 1
+        reading = await self.engine.read(encoded.ids_T, range(first, judged[-1] + 1))
+        logits_K, expected_K = reading.values.unbind(1)
+        least = [expected_K[begin - first : end - first].min().item() for begin, end in pairwise((first, *judged))]
+        if self._net.kind == "orm":
+            least = list(accumulate([known[-1][1] if known else 0.0, *least], min))[1:]
+        logits_S = logits_K[[end - first for end in judged]] + self._weight * torch.tensor(least)
+        return list(zip(self._net.score(logits_S[:, None]).tolist(), least, strict=True)), reading.cost
+
+    async def _remembered(self, keys: list[bytes]) -> list[tuple[float, float]]:
         """The scores of the first steps, as far as they are known once nobody reads a step of `keys`: what two
         solutions share is read once, for both."""
         while True:
-            scores: list[float] = []
+            scores: list[tuple[float, float]] = []
             for key in keys:
                 if key not in self._known:
                     break
@@ -88,8 +106,13 @@ class LocalReward:
                 return scores
             await asyncio.wait([reader])
 
-    def _judge(self, hidden_K_D: torch.Tensor) -> torch.Tensor:
-        return self._net.score(self._net.head(hidden_K_D.float())).cpu()
+    def _judge(self, hidden_K_D: torch.Tensor, following_K: torch.Tensor) -> torch.Tensor:
+        """Scores [K]; with the head `likelihood`, of which the score is not of one token alone, [K, 2]: its logit, and
+        the log-probability of the token that follows."""
+        head, hidden_K_D = self._net.head, hidden_K_D.float()
+        if isinstance(head, Likelihood):
+            return torch.stack([head(hidden_K_D)[:, 0], head.expected(hidden_K_D, following_K)], 1).detach().cpu()
+        return self._net.score(head(hidden_K_D)).cpu()
 
     def close(self) -> None:
         """Stops the engine. Every request that waits, and every later one, raises `BackendError`."""

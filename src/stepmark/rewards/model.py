@@ -21,7 +21,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 from stepmark.errors import InputError
 from stepmark.precision import device
 from stepmark.rewards.aggregate import Aggregation
-from stepmark.rewards.examples import IGNORED, Classes, Encoded, Kind, Layout, single_token
+from stepmark.rewards.examples import IGNORED, Classes, Encoded, Kind, Layout, parts, single_token
 from stepmark.rewards.settings import Head, Loss
 
 SPEC_FILE = "reward.json"
@@ -80,6 +80,41 @@ class LabelTokens:
         return logits_K_C
 
 
+class Likelihood(nn.Module):
+    """A linear layer on the hidden state, and beside it the log-probability that the model itself gives to the least
+    likely token of what is judged, weighted.
+
+    A causal model forms its idea of the next token in its last layers, and only tokens after that one can compare the
+    two: with few layers left for it, a head on hidden states alone does not see a wrong digit. The model's own surprise
+    does, and being trained with the rest it becomes a detector of what is wrong. Related: rewards that are a model's
+    log-probabilities (Yuan et al. 2024, arXiv 2412.01981), which have no other part and need a reference model.
+    """
+
+    def __init__(self, lm: PreTrainedModel) -> None:
+        super().__init__()
+        self.lm = (lm,)  # not a part of this module: it is saved as a model of its own
+        self.linear = nn.Linear(lm.config.get_text_config().hidden_size, 1)
+        self.weight = nn.Parameter(torch.ones(()))
+        nn.init.zeros_(self.linear.weight)
+        nn.init.constant_(self.linear.bias, 2.0)  # so that a token of probability .13 makes a new head undecided
+
+    def forward(self, hidden_K_D: Tensor) -> Tensor:
+        """The part of the logits [K, 1] that comes from the hidden states."""
+        logits_K_1: Tensor = self.linear(hidden_K_D)
+        return logits_K_1
+
+    def expected(self, hidden_K_D: Tensor, following_K: Tensor) -> Tensor:
+        """The log-probabilities [K] of the tokens that follow hidden states."""
+        output: Any = self.lm[0].get_output_embeddings()  # type: ignore[no-untyped-call]
+        return -cross_entropy(output(hidden_K_D.to(output.weight.dtype)).float(), following_K, reduction="none")
+
+
+def running_least(values_B_T: Tensor, parts_B_T: Tensor) -> Tensor:
+    """The least value so far within a token's part; parts are numbered upwards, values lie above -10,000."""
+    shift_B_T = 1e4 * parts_B_T.double()
+    return ((values_B_T - shift_B_T).cummin(dim=1).values + shift_B_T).float()
+
+
 def probability(logits_K_1: Tensor) -> Tensor:
     """The sigmoid of one logit: the probability that the step is right."""
     return logits_K_1[:, 0].sigmoid()
@@ -107,20 +142,37 @@ class RewardNet(nn.Module):
     """tells Trainer that `forward` takes `num_items_in_batch`"""
 
     def __init__(
-        self, lm: PreTrainedModel, head: Callable[[Tensor], Tensor], squash: Squash, loss: Loss = "cross_entropy"
+        self,
+        lm: PreTrainedModel,
+        head: Callable[[Tensor], Tensor],
+        squash: Squash,
+        loss: Loss = "cross_entropy",
+        kind: Kind = "prm",
     ) -> None:
         """`lm` is a causal language model or its backbone."""
         super().__init__()
         self.lm = lm
+        self.kind = kind
         self.head = head
         self._squash = squash
         self._loss = loss
 
-    def logits(self, input_ids_B_T: Tensor, where_B_T: Tensor) -> Tensor:
-        """The logits [K, outputs] (float32) at the tokens of a boolean mask, in its row-major order."""
+    def logits(self, input_ids_B_T: Tensor, where_B_T: Tensor, parts_B_T: Tensor) -> Tensor:
+        """The logits [K, outputs] (float32) at the tokens of a boolean mask, in its row-major order. `parts_B_T` is
+        what `parts` says of each token."""
         hidden_B_T_D: Tensor = self.lm.base_model(input_ids=input_ids_B_T, use_cache=False).last_hidden_state
         with torch.autocast(input_ids_B_T.device.type, enabled=False):  # the head is cheap: full precision always
-            return self.head(hidden_B_T_D[where_B_T].float())
+            logits_K_C = self.head(hidden_B_T_D[where_B_T].float())
+            if isinstance(self.head, Likelihood):
+                inside_B_T = parts_B_T > 0
+                following_B_T = inside_B_T[:, 1:]
+                expected_B_T = hidden_B_T_D.new_zeros(input_ids_B_T.shape, dtype=torch.float32)
+                expected_B_T[inside_B_T] = self.head.expected(
+                    hidden_B_T_D[:, :-1][following_B_T], input_ids_B_T[:, 1:][following_B_T]
+                )
+                least_B_T = running_least(expected_B_T, parts_B_T)
+                logits_K_C = logits_K_C + self.head.weight * least_B_T[where_B_T][:, None]
+            return logits_K_C
 
     def score(self, logits_K_C: Tensor) -> Tensor:
         """The scores [K], in double precision so that sure ones keep their order; NaN where a logit is not finite."""
@@ -137,12 +189,12 @@ class RewardNet(nn.Module):
         return binary_cross_entropy_with_logits(logits_K_C[:, 0], targets_K, reduction="none")
 
     def forward(
-        self, input_ids: Tensor, labels: Tensor, num_items_in_batch: Tensor | int | None = None
+        self, input_ids: Tensor, labels: Tensor, parts: Tensor, num_items_in_batch: Tensor | int | None = None
     ) -> dict[str, Tensor]:
         """The mean loss over the tokens whose label is not `IGNORED`; over `num_items_in_batch` where they are only
         a part of an update's, so that accumulated gradients are those of the whole."""
         where_B_T = labels != IGNORED
-        losses_K = self.losses(self.logits(input_ids, where_B_T), labels[where_B_T])
+        losses_K = self.losses(self.logits(input_ids, where_B_T, parts), labels[where_B_T])
         return {"loss": losses_K.sum() / (len(losses_K) if num_items_in_batch is None else num_items_in_batch)}
 
     @torch.inference_mode()
@@ -152,7 +204,8 @@ class RewardNet(nn.Module):
         where_B_T = torch.zeros_like(input_ids_B_T, dtype=torch.bool)
         for row, encoded in enumerate(batch):
             where_B_T[row, list(encoded.judged_S)] = True
-        logits_K_C = self.logits(input_ids_B_T.to(self.lm.device), where_B_T.to(self.lm.device))
+        parts_B_T = pad_sequence([torch.tensor(parts(encoded, self.kind)) for encoded in batch], batch_first=True)
+        logits_K_C = self.logits(*(part.to(self.lm.device) for part in (input_ids_B_T, where_B_T, parts_B_T)))
         return list(torch.split(logits_K_C, [len(encoded.judged_S) for encoded in batch]))
 
 
@@ -174,9 +227,11 @@ def build(lm: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, spec: Spec) -
                 f"{len(labels)} label tokens for {spec.classes} classes", remedy="name the third in `zero`"
             )
         head = LabelTokens(lm, tuple(single_token(tokenizer, label) for label in labels))
+    elif spec.head == "likelihood":
+        head = Likelihood(lm)
     else:
         head = new_head(lm.config.get_text_config().hidden_size, outputs, spec.head, spec.training.get("seed", 0))
-    return RewardNet(lm, head, squash, spec.training.get("loss", "cross_entropy"))
+    return RewardNet(lm, head, squash, spec.training.get("loss", "cross_entropy"), spec.kind)
 
 
 def new_head(size: int, outputs: int, kind: Literal["linear", "two_layer"], seed: int) -> nn.Module:

@@ -8,9 +8,10 @@ from stepmark.errors import InputError
 from stepmark.rewards.aggregate import Aggregation
 from stepmark.rewards.examples import Classes, Kind, Neutral
 
-Head = Literal["label_tokens", "linear", "two_layer"]
+Head = Literal["label_tokens", "linear", "two_layer", "likelihood"]
 """`label_tokens`: tokens of the language model, whose logits it has already; `linear`: a new layer on the last hidden
-state; `two_layer`: two with a ReLU between, as Qwen2.5-Math-PRM has"""
+state; `two_layer`: two with a ReLU between, as Qwen2.5-Math-PRM has; `likelihood`: a new layer, and beside it how likely
+the model itself finds the least likely token of the step (PRM) or of the solution so far (ORM)"""
 
 Loss = Literal["cross_entropy", "squared_error"]
 """of a score that is a probability from its target, which may be soft"""
@@ -108,6 +109,8 @@ def check(kind: Kind, settings: Train) -> None:
         raise InputError(
             "patience compares epochs by their held-out loss", remedy="hold problems out, and leave checkpoint_every 0"
         )
+    if settings.head == "likelihood" and (settings.classes == 3 or settings.lora):
+        raise InputError("the head likelihood has two classes and is trained whole", remedy="take another head")
     if settings.classes == 3 and (kind == "orm" or settings.loss == "squared_error" or settings.neutral == "unrated"):
         raise InputError(
             "three classes are those of a PRM's steps, learnt by cross-entropy; a neutral one counts as right or wrong",

@@ -92,7 +92,7 @@ def train(
     net = build(lm, tokenizer, spec)
     items = encode(kind, examples, Encoder(tokenizer, spec.layout), settings)
     training, held_out = split(items, settings)
-    rows = [row(item, every_token=kind == "orm" and settings.every_token) for item in training]
+    rows = [row(item, kind, every_token=kind == "orm" and settings.every_token) for item in training]
     scratch = out.with_name(out.name + ".training")
     checkpoint = resume(scratch, fingerprint(spec, base, rows))
     adapted = adapt(lm, settings.lora) if settings.lora else None
