@@ -3,8 +3,9 @@
     python -m recipes.reward_variants --out runs/variants --problems 1000 --workers 4
 
 Labels are exact, two classes or three, or by rollouts, hard or soft; heads are tokens of the base model, a linear
-layer, or two layers. Every model is judged on the exactly rated steps of fresh solutions. Figures are means over seeds,
-which draw the order and a new head, with the smallest and the largest; best of N chooses by the product of the scores.
+layer, two layers, or one with the model's own surprise beside it. Every model is judged on the exactly rated steps of
+fresh solutions. Figures are means over seeds, which draw the order and a new head, with the smallest and the largest;
+best of N chooses by the product of the scores.
 """
 
 import asyncio
@@ -43,6 +44,7 @@ VARIANTS: Mapping[str, tuple[str, Train]] = {
     "exact, label tokens": (EXACT, Train()),
     "exact, linear head": (EXACT, Train(head="linear")),
     "exact, two-layer head": (EXACT, Train(head="two_layer")),
+    "exact, likelihood": (EXACT, Train(head="likelihood")),
     "exact, three classes, label tokens": (RATINGS, Train(classes=3, zero=" 0")),
     "exact, three classes, linear head": (RATINGS, Train(classes=3, head="linear")),
     "rollouts, hard, label tokens": (HARD, Train(aggregate="last")),
@@ -166,7 +168,7 @@ def main(args: RewardVariants) -> None:
         for seed in range(args.seeds):
             settings = replace(
                 how,
-                marker=bundled.MARKER,
+                marker=None if how.head == "likelihood" else bundled.MARKER,
                 label_source=labels,
                 epochs=args.epochs,
                 learning_rate=args.learning_rate,

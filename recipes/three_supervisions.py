@@ -42,7 +42,7 @@ from stepmark.rewards.examples import Example, Kind
 from stepmark.rewards.families import load
 from stepmark.rewards.judge import Pool
 from stepmark.rewards.local import LocalReward
-from stepmark.rewards.settings import Train
+from stepmark.rewards.settings import Head, Train
 from stepmark.rewards.train import train
 from stepmark.types import Prefix, Problem, Sampling, Solution
 
@@ -71,6 +71,8 @@ class ThreeSupervisions:
     seeds: int = 3
     workers: int = 1
     """reward models trained at once, each in a process of its own: several keep a GPU busy"""
+    head: Head = "likelihood"
+    """of all reward models"""
     epochs: int = 2
     learning_rate: float = 5e-4
     max_tokens: int = 256
@@ -168,7 +170,8 @@ def job(
             for example in random.Random(f"{seed} {number}").sample(of_problem, min(size, len(of_problem)))
         ],
         Train(
-            marker=bundled.MARKER,
+            head=args.head,
+            marker=bundled.MARKER if args.head == "label_tokens" else None,
             epochs=args.epochs,
             learning_rate=args.learning_rate,
             held_out=0,

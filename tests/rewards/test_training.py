@@ -19,9 +19,9 @@ from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 
 from stepmark.errors import InputError
 from stepmark.rewards.epochs import HeldOut
-from stepmark.rewards.examples import IGNORED, Encoder, Example, Layout, token_labels
+from stepmark.rewards.examples import IGNORED, Encoder, Example, Layout, parts, token_labels
 from stepmark.rewards.local import LocalReward
-from stepmark.rewards.model import LabelTokens, RewardNet, load_lm, new_head, probability
+from stepmark.rewards.model import LabelTokens, Likelihood, RewardNet, load_lm, new_head, probability
 from stepmark.rewards.settings import Train
 from stepmark.rewards.train import train
 from stepmark.types import Prefix
@@ -96,7 +96,7 @@ def test_the_loss_of_three_classes_is_the_cross_entropy_of_the_vocabulary_restri
     net = RewardNet(lm, LabelTokens(lm, tuple(labels)), probability).eval()
     encoded = Encoder(tokenizer, Layout(100)).encode(problem(), ("good 1", "so 2", "bad"))
     ids = torch.tensor([encoded.ids_T])
-    loss = net(ids, torch.tensor([token_labels(encoded, (1, 0, -1))]))["loss"]
+    loss = net(ids, torch.tensor([token_labels(encoded, (1, 0, -1))]), torch.tensor([parts(encoded, "prm")]))["loss"]
     said = AutoModelForCausalLM.from_pretrained(base)(ids).logits[0, list(encoded.judged_S)][:, labels]
     assert loss.item() == pytest.approx(cross_entropy(said, torch.tensor([0, 1, 2])).item(), abs=1e-5)
 
@@ -111,17 +111,21 @@ def test_squared_error_is_learnt_to_the_mean_of_its_targets(base: Path, tmp_path
     assert result.losses[-1] == pytest.approx(1 / 16, abs=0.02)
 
 
-def test_an_alternative_is_judged_as_it_is_within_its_solution(base: Path, tokenizer: PreTrainedTokenizerBase) -> None:
+@pytest.mark.parametrize("likelihood", [False, True])
+def test_an_alternative_is_judged_as_it_is_within_its_solution(
+    base: Path, tokenizer: PreTrainedTokenizerBase, likelihood: bool
+) -> None:
     """One sequence per solution or one per rated prefix: the same losses, for what is rated is in no sequence."""
     lm, _ = load_lm(base)
-    net = RewardNet(lm, new_head(32, 1, "linear", 0), probability).eval()
+    net = RewardNet(lm, Likelihood(lm) if likelihood else new_head(32, 1, "linear", 0), probability).eval()
     encoder = Encoder(tokenizer, Layout(100))
     steps, targets = ("good 1", "so 2 3", "bad"), (1.0, 0.5, 0.0)
 
     def loss(steps: tuple[str, ...], targets: Sequence[float | None]) -> float:
         encoded = encoder.encode(problem(), steps)
         with torch.no_grad():
-            return net(torch.tensor([encoded.ids_T]), torch.tensor([token_labels(encoded, targets)]))["loss"].item()
+            rows = (encoded.ids_T, token_labels(encoded, targets), parts(encoded, "prm"))
+            return net(*(torch.tensor([row]) for row in rows))["loss"].item()
 
     alone = [loss(steps[: n + 1], [None] * n + [targets[n]]) for n in range(3)]
     assert loss(steps, targets) == pytest.approx(sum(alone) / 3, abs=1e-6)
@@ -135,7 +139,7 @@ def test_an_unlabelled_token_has_no_gradient(base: Path, tokenizer: PreTrainedTo
     encoded = Encoder(tokenizer, Layout(100)).encode(problem(), ("good 1", "so 2", "bad"))
     labels = token_labels(encoded, (None, 0.5, None))
     assert sum(label != IGNORED for label in labels) == 1
-    net(torch.tensor([encoded.ids_T]), torch.tensor([labels]))["loss"].backward()
+    net(*(torch.tensor([row]) for row in (encoded.ids_T, labels, parts(encoded, "prm"))))["loss"].backward()
     assert seen == [1]
 
 
