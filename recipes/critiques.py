@@ -1,8 +1,10 @@
-"""Wrong solutions of Quantities problems, made by rule: what the bundled model's critiques are about.
+"""Wrong solutions of Quantities problems, made by rule: what the bundled model learns to write, and to criticise.
 
-Two ways of going wrong. `misread` changes one needed fact or one result and goes on consistently from there, as a
-solver does who made one mistake; `corrupt` changes lines here and there, independently, so that every line has to be
-compared with the problem and the lines before it.
+`fallible` is the author of its training solutions, who errs as people do: often in the same place and in the same way,
+now and then anywhere, and who goes on consistently. Critiques are of two other ways of going wrong. `misread` changes
+one needed fact or one result and goes on consistently from there, as a solver does who made one mistake; `corrupt`
+changes lines here and there, independently, so that every line has to be compared with the problem and the lines before
+it.
 """
 
 import random
@@ -16,6 +18,67 @@ from stepmark.problems.quantities import Fact, Situation
 from stepmark.types import Problem
 
 OPERATIONS: tuple[Literal["+", "-", "*", "/"], ...] = ("+", "-", "*", "/")
+THIRD = 0.7
+"""how often the fallible author takes "a third" for "three fewer": more often than not, so the majority errs too"""
+TIMES = 0.4
+"""how often it takes "times" for "plus": less often than not"""
+CARELESS = 0.03
+"""how often it errs otherwise, for each fact and each calculation: another number, name or operation"""
+
+
+def fallible(problem: Problem, rng: random.Random) -> tuple[str, ...]:
+    """A solution by an author who misreads facts and slips in calculations, each independently. An author who comes to
+    an amount below 0 or to half a thing notices, and begins again."""
+    said = quantities.situation(problem.question)
+    while True:
+        facts = {**said.facts, **{name: _taken(said, said.facts[name], rng) for name in said.order}}
+        try:
+            steps = _written(Situation(facts, said.asked), rng)
+        except RecursionError:  # a misreading made a quantity depend on itself
+            continue
+        if steps is not None:
+            return steps
+
+
+def _taken(said: Situation, fact: Fact, rng: random.Random) -> Fact:
+    """A fact as the fallible author takes it."""
+    if fact.operation == "/" and fact.right == 3 and rng.random() < THIRD:
+        return replace(fact, operation="-")
+    if fact.operation == "*" and rng.random() < TIMES:
+        return replace(fact, operation="+")
+    return _misread(said, fact, rng) if rng.random() < CARELESS else fact
+
+
+def _misread(said: Situation, fact: Fact, rng: random.Random) -> Fact:
+    """A fact with another number, name or operation."""
+    if not fact.operation:
+        return replace(fact, right=wrong_number(int(fact.right), rng))
+    match rng.randrange(3):
+        case 0 if isinstance(fact.right, int):
+            return replace(fact, right=wrong_number(fact.right, rng))
+        case 1:
+            return replace(fact, operation=rng.choice([o for o in OPERATIONS if o != fact.operation]))
+        case _:
+            return replace(fact, left=rng.choice([name for name in said.facts if name != fact.name]))
+
+
+def _written(taken: Situation, rng: random.Random) -> tuple[str, ...] | None:
+    """The solution of what was taken, each result wrong at the rate `CARELESS`; None where an amount cannot be."""
+    values: dict[str, int] = {}
+    order = taken.order
+    steps = [taken.facts[name].line for name in reversed(order)]
+    for name in order:
+        fact = taken.facts[name]
+        if not fact.operation:
+            values[name] = int(fact.right)
+            continue
+        left, right = values[fact.left], values[fact.right] if isinstance(fact.right, str) else fact.right
+        result = quantities.apply(fact.operation, left, right)
+        if result < 0:
+            return None
+        values[name] = wrong_number(result, rng) if rng.random() < CARELESS else result
+        steps.append(f"{name} = {left} {fact.operation} {right} = {values[name]}")
+    return (*steps, f"Answer: {values[taken.asked]}")
 
 
 def wrong_number(number: int, rng: random.Random) -> int:
@@ -42,17 +105,7 @@ def misread(problem: Problem, rng: random.Random) -> tuple[str, ...]:
     fact = said.facts[rng.choice(said.order)]
     if fact.operation and rng.random() < 0.5:
         return _slip(said, fact, rng)
-    other = rng.choice([name for name in said.facts if name != fact.name])
-    if not fact.operation:
-        wrong = replace(fact, right=wrong_number(int(fact.right), rng))
-    else:
-        match rng.randrange(3):
-            case 0 if isinstance(fact.right, int):
-                wrong = replace(fact, right=wrong_number(fact.right, rng))
-            case 1:
-                wrong = replace(fact, operation=rng.choice([o for o in OPERATIONS if o != fact.operation]))
-            case _:
-                wrong = replace(fact, left=other)
+    wrong = _misread(said, fact, rng)
     changed = Situation({**said.facts, fact.name: wrong}, said.asked)
     try:
         return quantities.steps_of(changed)
