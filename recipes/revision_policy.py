@@ -32,7 +32,6 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from stepmark.errors import InputError
 from stepmark.grading import grade
-from stepmark.labels import distinct
 from stepmark.policies import bundled
 from stepmark.policies.draw import draw
 from stepmark.policies.local import LocalPolicy
@@ -72,7 +71,7 @@ class Settings:
     """drawn of each problem"""
     max_tokens: int = 160
     """of a solution"""
-    targets: int = 4
+    targets: int = 8
     """right solutions of a problem, at most, each of which ends a trajectory"""
     attempts: int = 2
     """before the target, at most: the `--context` to search with"""
@@ -102,12 +101,12 @@ Row = tuple[list[int], list[int]]
 def trajectories(
     problem: Problem, solutions: Sequence[Solution], targets: int, attempts: int, rng: random.Random
 ) -> list[Trajectory]:
-    """`targets` of the distinct right solutions, each after 0 to `attempts` wrong ones, fewer where there are not as
-    many. Wrong ones come as often as they were drawn; an answer that could not be graded is neither."""
+    """`targets` of the right solutions, each after 0 to `attempts` wrong ones, fewer where there are not as many. Both
+    come as often as they were drawn, but no trajectory comes twice. An answer that could not be graded is neither."""
     verdicts = [(one, grade(problem, one.answer).value) for one in solutions]
-    right = distinct(one for one, verdict in verdicts if verdict == "correct")
+    right = [one for one, verdict in verdicts if verdict == "correct" and one.finish == "stop"]
     wrong = [one.steps for one, verdict in verdicts if verdict == "incorrect" and one.finish == "stop"]
-    found = []
+    found: dict[tuple[tuple[str, ...], ...], Trajectory] = {}
     for target in rng.sample(right, min(targets, len(right))):
         shown: list[tuple[str, ...]] = []
         if count := min(rng.randint(0, attempts), len(wrong)):
@@ -116,8 +115,8 @@ def trajectories(
             others = list(wrong)
             others.remove(nearest)
             shown = [*rng.sample(others, count - 1), nearest]
-        found.append(Trajectory(problem, tuple(shown), target))
-    return found
+        found.setdefault((*shown, target.steps), Trajectory(problem, tuple(shown), target))
+    return list(found.values())
 
 
 def edit_distance(one: str, other: str) -> int:
@@ -200,11 +199,11 @@ def tune(model: Any, rows: list[Row], held_out: list[Row], settings: Settings, p
             step, tokens = step + 1, tokens + ids.numel()
             if step % 20 == 0:
                 pace = tokens / (time.monotonic() - began)
-                print(f"update {step} of {updates}  {pace / 1e3:.1f}k tokens/s  loss {float(lost):.4f}", flush=True)
+                print(f"update {step} of {updates}  {pace / 1e3:.1f}k tokens/s  loss {lost.item():.4f}", flush=True)
         with torch.no_grad():
-            held = [float(loss(model, *batch)) for batch in batches(held_out, settings.batch_tokens, pad, rng)]
+            held = [loss(model, *batch).item() for batch in batches(held_out, settings.batch_tokens, pad, rng)]
         shown = f"{sum(held) / len(held):.4f}" if held else "none"
-        print(f"epoch {epoch}: loss {float(total) / len(some):.4f}, held out {shown}", flush=True)
+        print(f"epoch {epoch}: loss {total.item() / len(some):.4f}, held out {shown}", flush=True)
 
 
 def main(settings: Settings) -> None:

@@ -58,7 +58,7 @@ def test_the_table_counts_what_follows_right_and_wrong_attempts(tmp_path: Path):
 
 
 def test_each_choice_is_replayed_and_compared_with_the_most_chains(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    """The reward model takes answer 2 wherever it is; a chain of five has a right majority, five chains have no right one."""
+    """The reward model takes answer 2 wherever it is; one chain has a right majority, five chains no right answer."""
     search(tmp_path / "one", Revise(n=5, chains=1, context=6))
     search(tmp_path / "five", Revise(n=5, chains=5, context=6))
     main(RevisionFigures((tmp_path / "one", tmp_path / "five")))
