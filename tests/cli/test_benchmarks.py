@@ -15,6 +15,7 @@ from stepmark.evaluate import processbench as measure_processbench
 from stepmark.evaluate.prmbench import untouched
 from stepmark.formats import labelled, prmbench, processbench
 from stepmark.formats.labelled import Lost
+from stepmark.rewards import bundled
 from stepmark.rewards.local import LocalReward
 from stepmark.types import LabelledSolution, Prefix
 
@@ -93,8 +94,9 @@ def scores(folder: Path, solutions: list[LabelledSolution]) -> list[tuple[float,
     return asyncio.run(each())
 
 
-def said(folder: Path, verb: str, data: str, *options: str) -> dict[str, object]:
-    words = ["evaluate", verb, "--data", str(folder / data), "--reward", str(folder / "baseline" / "prm")]
+def said(folder: Path, verb: str, data: str, *options: str, reward: str | Path | None = None) -> dict[str, object]:
+    by = str(reward or folder / "baseline" / "prm")
+    words = ["evaluate", verb, "--data", str(folder / data), "--reward", by]
     assert main([*words, "--json", str(folder / "out.json"), *QUICK, *options]) == 0
     told: dict[str, object] = json.loads((folder / "out.json").read_text())
     return told
@@ -130,6 +132,13 @@ def test_prmbench_measures_what_the_model_says_of_the_originals_too(folder: Path
     [original, *_] = scores(folder, untouched(solutions))
     kept = np.mean([step >= threshold for step in original])
     assert told["similarity"]["value"] == pytest.approx(np.mean([abs(one - kept) for one in share]))
+
+
+@pytest.mark.parametrize("verb", ["processbench", "prmbench"])
+def test_the_bundled_reward_model_is_known_by_its_name(folder: Path, verb: str) -> None:
+    named, read = (said(folder, verb, f"{verb}.jsonl", reward=one) for one in ("bundled", bundled.PATH))
+    assert (named.pop("by"), read.pop("by")) == ("scores by bundled", f"scores by {bundled.PATH}")
+    assert named == read
 
 
 def test_steps_has_sensitivity_and_gain_with_intervals(folder: Path) -> None:

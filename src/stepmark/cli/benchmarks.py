@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stepmark.cli.models import load_reward
+from stepmark.cli.models import load_reward, reward_path
 from stepmark.errors import InputError
 from stepmark.evaluate.scores import Trivial
 from stepmark.formats.convert import Format
@@ -34,7 +34,8 @@ class Judged:
     scores: Path | None = None
     """step scores: lines with row, counted from 0, and step_scores"""
     reward: Path | None = None
-    """directory of a reward model: one that `stepmark train` wrote, or a published one"""
+    """directory of a reward model: one that `stepmark train` wrote, or a published one; bundled: the one that comes
+    with stepmark, for Quantities problems"""
     family: str | None = None
     """how a published model is read, where its files do not tell it (see `stepmark score --help`)"""
     trivial: Trivial | None = None
@@ -325,6 +326,6 @@ def write_figures(path: Path, figures: dict[str, Any]) -> None:
 
 
 @cache
-def _reward(path: Path, family: str | None) -> LocalReward | OutcomeReward:
+def _reward(reward: Path, family: str | None) -> LocalReward | OutcomeReward:
     """The reward model, read once for all that the verb asks of it; it ends with the process."""
-    return load_reward(path, family)
+    return load_reward(reward_path(reward), family)

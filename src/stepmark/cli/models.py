@@ -190,9 +190,9 @@ def line_ends(text: str | None) -> str | None:
     return None if text is None else text.replace("\\n", "\n")
 
 
-def reward_path(reward: str) -> Path:
+def reward_path(reward: str | Path) -> Path:
     """The directory of the reward model that is called so."""
-    if reward != BUNDLED:
+    if str(reward) != BUNDLED:
         return Path(reward)
     from stepmark.rewards import bundled
 

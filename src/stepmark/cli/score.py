@@ -66,7 +66,7 @@ class Score:
         from stepmark.types import Cost, SolutionScores
 
         pool = self._pool()
-        path = reward_path(str(self.reward))
+        path = reward_path(self.reward)
         separator = line_ends(self.separator)
         reward = load_reward(path, self.family, separator, self.dtype)
 
