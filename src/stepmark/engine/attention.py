@@ -18,57 +18,53 @@ HIDDEN = -1e30
 
 
 class PrefillAttention:
-    """Flat new tokens of several sequences, each after its own cached prefix; collects the new keys and values.
+    """Flat new tokens of several sequences, each after its own cached prefix; puts their keys and values into the pool.
 
-    `cached` holds each sequence's places of its cached prefix, `new` the number of its new tokens.
+    `paths` holds the places of each sequence's tokens. Those from `starts` on are computed; the pool lacks those from
+    `known` on. Each layer writes what the pool lacks, then reads the whole paths: reading all layers at once would cost
+    ten times as much, since it needs fresh memory.
     """
 
-    def __init__(self, decoder: Decoder, pool: Pool, cached: Sequence[Places], new: Sequence[int]) -> None:
-        self.decoder = decoder
-        self.collected: list[Tensor] = []
-        past, count = np.array([len(p) for p in cached]), np.array(new)
-        sequences, longest_past, longest = len(new), int(past.max()), int(count.max())
-        places = np.zeros((sequences, longest_past), np.int64)
-        for row, path in zip(places, cached, strict=True):
+    def __init__(self, decoder: Decoder, pool: Pool, paths: Sequence[Places], *, starts: Ints, known: Ints) -> None:
+        self.decoder, self.pool = decoder, pool
+        ends = np.array([len(path) for path in paths])
+        sequences, longest, new = len(paths), int(ends.max()), int((ends - starts).max())
+        places = np.zeros((sequences, longest), np.int64)
+        for row, path in zip(places, paths, strict=True):
             row[: len(path)] = path
-        self.past = pool.read(places) if longest_past else None
-        real = np.arange(longest) < count[:, None]
-        spread = np.zeros((sequences, longest), np.int64)
-        spread[real] = np.arange(count.sum())
-        self.shape = spread.shape
-        self.spread = torch.from_numpy(spread.reshape(-1)).to(decoder.device)
-        self.gather = torch.from_numpy(np.flatnonzero(real)).to(decoder.device)
-        column = np.concatenate([np.arange(longest_past), np.arange(longest)])
-        known = column[:longest_past] < past[:, None]
-        key = np.where(np.arange(longest_past + longest) < longest_past, column, past[:, None] + column)
-        query = past[:, None] + np.arange(longest)
-        valid = np.concatenate([known, np.ones_like(spread, bool)], axis=1)
+        token = starts[:, None] + np.arange(new)
+        real = token < ends[:, None]
+        spread = np.zeros((sequences, new), np.int64)
+        spread[real] = np.arange(real.sum())
+        missing = np.flatnonzero((token >= known[:, None])[real])
+        self.shape, self.length = spread.shape, longest
+        self.spread, self.real = self._tensor(spread.reshape(-1)), self._tensor(np.flatnonzero(real))
+        self.missing, self.places = self._tensor(missing), self._tensor(places.reshape(-1))
+        self.targets = self._tensor(np.concatenate([path[at:] for path, at in zip(paths, known, strict=True)]))
         self.masks: dict[int | None, Tensor | None] = {}
+        query, key = np.minimum(token, longest - 1)[:, :, None], np.arange(longest)
         for window in set(decoder.windows):
-            seen: npt.NDArray[np.bool_] = valid[:, None] & (key[:, None] <= query[:, :, None])
-            if window is not None:
-                seen &= key[:, None] > query[:, :, None] - window
-            plain = not longest_past and (window is None or window >= longest)
-            self.masks[window] = None if plain else torch.from_numpy(seen).to(decoder.device).unsqueeze(1)
+            seen = key <= query if window is None else (key <= query) & (key > query - window)
+            plain = not starts.any() and (window is None or window >= longest)
+            mask = torch.zeros(seen.shape, dtype=decoder.dtype).masked_fill_(torch.from_numpy(~seen), -torch.inf)
+            self.masks[window] = None if plain else mask.to(decoder.device).unsqueeze(1)
+
+    def _tensor(self, array: npt.NDArray[Any]) -> Tensor:
+        return torch.from_numpy(array).to(self.decoder.device)
 
     def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        decoder = self.decoder
-        kv = torch.stack([k, v]).flatten(2)
-        self.collected.append(kv)
-        padded = kv.index_select(1, self.spread).view(2, *self.shape, -1)
-        if self.past is not None:
-            padded = torch.cat([self.past[layer], padded], dim=2)
-        keys, values = padded.view(*padded.shape[:3], decoder.kv_heads, decoder.head_dim).transpose(2, 3)
+        decoder, kv = self.decoder, self.pool.kv[layer]
+        for held, new in zip(kv, (k, v), strict=True):
+            held.index_copy_(0, self.targets, new.flatten(1).index_select(0, self.missing))
+        keys, values = (
+            kv.index_select(1, self.places).view(2, -1, self.length, decoder.kv_heads, decoder.head_dim).transpose(2, 3)
+        )
         mask = self.masks[decoder.windows[layer]]
         queries = q.index_select(0, self.spread).view(*self.shape, decoder.heads, -1).transpose(1, 2)
         out = F.scaled_dot_product_attention(
             queries, keys, values, attn_mask=mask, is_causal=mask is None, enable_gqa=True
         )
-        return out.transpose(1, 2).flatten(2).flatten(0, 1).index_select(0, self.gather)
-
-    def kv(self) -> Tensor:
-        """[layers, 2, new tokens, width]"""
-        return torch.stack(self.collected)
+        return out.transpose(1, 2).flatten(2).flatten(0, 1).index_select(0, self.real)
 
 
 class StepAttention:

@@ -284,7 +284,8 @@ class Engine:
                     break
                 node = child
             node.pins += 1
-            batch.append(_Prefill(job, node, match.places[:start], len(match.places), node.places if rest else NOWHERE))
+            path = np.concatenate([match.places, node.places]) if rest else match.places
+            batch.append(_Prefill(job, node, path, start, len(match.places)))
             longest = width
             free -= job.n if isinstance(job, _Sample) else 0
         for job in reversed(later):
@@ -310,26 +311,24 @@ class Engine:
 
     def _compute(self, batch: "list[_Prefill]") -> None:
         """One forward pass over the new tokens of the batch; readings are answered, samples become ready to join."""
+        starts = np.array([part.start for part in batch])
+        counts = np.array([len(part.path) for part in batch]) - starts
+        ids = np.concatenate([part.job.tokens[part.start :] for part in batch])
+        positions = np.concatenate([np.arange(part.start, len(part.path)) for part in batch])
+        attention = PrefillAttention(
+            *(self.decoder, self.pool, [part.path for part in batch]),
+            starts=starts,
+            known=np.array([part.known for part in batch]),
+        )
         device = self.decoder.device
-        starts = [len(part.cached) for part in batch]
-        counts = [len(part.job.tokens) - start for part, start in zip(batch, starts, strict=True)]
-        ids = np.concatenate([part.job.tokens[start:] for part, start in zip(batch, starts, strict=True)])
-        positions = np.concatenate([np.arange(s, s + c) for s, c in zip(starts, counts, strict=True)])
-        attention = PrefillAttention(self.decoder, self.pool, [part.cached for part in batch], counts)
         hidden = self.decoder.forward(
             torch.from_numpy(ids).to(device), torch.from_numpy(positions).to(device), attention
         )
-        offsets = np.cumsum([0, *counts[:-1]])
-        stored = [
-            np.arange(offset + part.stored_from - start, offset + count)
-            for part, offset, start, count in zip(batch, offsets, starts, counts, strict=True)
-        ]
-        kept = torch.from_numpy(np.concatenate(stored)).to(device)
-        self.pool.write(np.concatenate([part.places for part in batch]), attention.kv().index_select(2, kept))
-        ends = torch.from_numpy(offsets + np.array(counts) - 1).to(device)
-        logits = torch.nn.functional.linear(hidden.index_select(0, ends), self.head)
-        values = self._read_out(hidden, batch, offsets - np.array(starts))
-        for part, start, count, row in zip(batch, starts, counts, logits, strict=True):
+        ends = np.cumsum(counts)
+        last = torch.from_numpy(ends - 1).to(device)
+        logits = torch.nn.functional.linear(hidden.index_select(0, last), self.head)
+        values = self._read_out(hidden, batch, ends - counts - starts)
+        for part, start, count, row in zip(batch, starts.tolist(), counts.tolist(), logits, strict=True):
             _mark_ready(part.node)
             job = part.job
             if isinstance(job, _Read):
@@ -439,15 +438,12 @@ class _Prefill:
     job: _Sample | _Read
     node: Node
     """where the sequence ends; pinned"""
-    cached: Places
-    """of the tokens that are not computed"""
-    stored_from: int
+    path: Places
+    """of all its tokens"""
+    start: int
+    """the first token that is computed"""
+    known: int
     """the first token whose keys and values the pool does not have"""
-    places: Places
-    """where they will be"""
-
-
-NOWHERE: Places = np.empty(0, np.int64)
 
 
 def _mark_ready(node: Node) -> None:
