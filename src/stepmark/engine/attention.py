@@ -101,6 +101,7 @@ class StepAttention:
             real = np.concatenate([real, np.broadcast_to(trunk_N[:, None, None] >= 0, (*cell.shape, 1))], axis=2)
         nothing = self.own + self.cells
         self.parts = self._tensor(np.where(real, part, nothing).reshape(-1, part.shape[2]))
+        self.by_part = self.parts.t().reshape(-1)
         self.values = torch.zeros(nothing + 1, decoder.head_dim, dtype=decoder.dtype, device=decoder.device)
         self.best = torch.full((nothing + 1,), HIDDEN, dtype=decoder.dtype, device=decoder.device)
         self.top = torch.ones(nothing + 1, dtype=torch.float32, device=decoder.device)
@@ -132,7 +133,7 @@ class StepAttention:
         cell[rows] = (trunk[:, None] * len(heads) + heads) * width + rank[:, None]
         grid.reshape(-1)[cell[rows]] = rows[:, None] * len(heads) + heads
         self.cells, self.grid = grid.size * group, self._tensor(grid.reshape(-1))
-        token = np.arange(self.trunks.length)
+        token = np.arange(self.trunks.longest)
         seen = (token < self.trunks.lengths[: self.trunks.count, None])[:, None]
         position = position_N[grid[:, 0] // len(heads), None]
         self.trunk_masks = {
@@ -149,13 +150,12 @@ class StepAttention:
         queries = q.index_select(0, self.owner).view(len(keys), -1, size)
         self._fill(slice(0, self.own), queries, keys, values, self.masks[window])
         if self.cells:
-            keys, values = self.trunks.kv[layer].flatten(1, 2)
+            keys, values = self.trunks.kv[layer, ..., : self.trunks.longest, :].flatten(1, 2)
             queries = q.reshape(-1, q.shape[1] // self.decoder.kv_heads * size).index_select(0, self.grid)
             queries = queries.view(len(keys), -1, size)
             self._fill(slice(self.own, self.own + self.cells), queries, keys, values, self.trunk_masks[window])
-        best = self.best[self.parts].float()
-        weight = (best - best.amax(1, keepdim=True)).exp_().div_(self.top[self.parts])
-        weight = weight.div_(weight.sum(1, keepdim=True)).to(q.dtype)
+        mass = self.best - self.top.log()
+        weight = torch.softmax(mass.index_select(0, self.by_part).view(-1, len(self.parts)), dim=0).t().to(q.dtype)
         return F.embedding_bag(self.parts, self.values, mode="sum", per_sample_weights=weight).view(len(q), -1)
 
     def _fill(self, parts: slice, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> None:
