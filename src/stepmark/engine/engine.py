@@ -7,6 +7,7 @@ request holds nothing but its token ids, so callers may queue without bound; the
 
 import asyncio
 import threading
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
@@ -138,6 +139,7 @@ class Engine:
         A cancelled call frees its rows. Raises InputError when `tokens` leave no room, BackendError when the engine
         failed or was closed.
         """
+        self.check()
         self._check_tokens(tokens)
         limit = min(sampling.max_tokens, self.decoder.context - len(tokens))
         if limit < 1:
@@ -157,6 +159,7 @@ class Engine:
         Only the tokens from the lowest position on are computed when those before it are in the cache, so scoring the
         new step of a solution costs that step. `cost.scored` counts computed tokens, `cost.cached` the others.
         """
+        self.check()
         self._check_tokens(tokens)
         if not positions or not all(0 <= position < len(tokens) for position in positions):
             raise InputError(f"positions {list(positions)} are not within the {len(tokens)} tokens")
@@ -172,10 +175,14 @@ class Engine:
             raise BackendError(str(self._broken)) from self._broken.__cause__
 
     def close(self) -> None:
-        """Ends all work; every caller that still waits gets a BackendError."""
+        """Ends all work and frees the memory at once: keys and values, and the weights, which nobody but the caller may
+        still hold. Every caller that still waits gets a BackendError."""
         with self._lock:
             self._broken = self._broken or BackendError("the engine is closed")
         self._idle.wait()
+        for name in ("decoder", "head", "readout", "tree", "pool", "rows", "_reads", "_waiting", "_ready"):
+            vars(self).pop(name, None)
+        torch.cuda.empty_cache()
 
     def _check_tokens(self, tokens: Sequence[int]) -> None:
         if not tokens:
@@ -236,6 +243,7 @@ class Engine:
 
     def _fail(self, error: BaseException) -> None:
         """Every waiting caller gets the error; the engine takes no more requests."""
+        traceback.clear_frames(error.__traceback__)  # they hold tensors, for as long as somebody holds the error
         with self._lock:
             if not isinstance(error, BackendError):
                 self._broken = BackendError(f"the engine failed: {type(error).__name__}: {error}")

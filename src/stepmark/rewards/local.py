@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 from collections import OrderedDict
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -36,8 +37,7 @@ class LocalReward:
         """`spec`: None for another's model (`stepmark.rewards.families`). `memory`: the limit of the key/value cache in
         bytes. Raises InputError for an architecture that the engine does not know."""
         self.spec = spec
-        self.engine = Engine(Decoder(net.lm.base_model), readout=self._judge, memory=memory)
-        self._net = net
+        self.engine = Engine(Decoder(net.lm.base_model), readout=partial(_judge, net), memory=memory)
         self._encoder = encoder
         self._known: OrderedDict[bytes, float] = OrderedDict()
         self._reading: dict[bytes, asyncio.Future[None]] = {}
@@ -88,12 +88,14 @@ class LocalReward:
                 return scores
             await asyncio.wait([reader])
 
-    def _judge(self, hidden_K_D: torch.Tensor) -> torch.Tensor:
-        return self._net.score(self._net.head(hidden_K_D.float())).cpu()
-
     def close(self) -> None:
-        """Stops the engine. Every request that waits, and every later one, raises `BackendError`."""
+        """Stops the engine and frees its memory. Every request that waits, and every later one, raises
+        `BackendError`."""
         self.engine.close()
+
+
+def _judge(net: RewardNet, hidden_K_D: torch.Tensor) -> torch.Tensor:
+    return net.score(net.head(hidden_K_D.float())).cpu()
 
 
 def _keys(encoded: Encoded) -> list[bytes]:
