@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+import gc
 
 import pytest
 import torch
@@ -49,3 +50,19 @@ def test_a_sample_does_not_depend_on_its_company():
     assert [[one.token_ids for one in several] for several in alone] == [
         [one.token_ids for one in several] for several in asyncio.run(run(company))[:5]
     ]
+
+
+def test_closing_gives_the_memory_back():
+    """To the device, without garbage collection; cuBLAS keeps its workspace, some 32 MiB."""
+    gc.collect()
+    torch.cuda.empty_cache()
+    before = torch.cuda.memory_reserved()
+    gc.disable()
+    try:
+        backend = engine(build("llama").to("cuda"), memory=1 << 28)
+        asyncio.run(backend.sample(PROMPTS[0], 8, Sampling(max_tokens=20)))
+        assert torch.cuda.memory_reserved() > before + (1 << 27)
+        backend.close()
+        assert torch.cuda.memory_reserved() < before + (1 << 26)
+    finally:
+        gc.enable()

@@ -1,8 +1,10 @@
 """Many requests at once: what they share, what they cost, and what is left when they go."""
 
 import asyncio
+import gc
 import random
 import threading
+import weakref
 from functools import partial
 
 import pytest
@@ -12,7 +14,7 @@ from stepmark.engine.decoder import Decoder
 from stepmark.engine.engine import Engine
 from stepmark.errors import BackendError, InputError
 from stepmark.types import Cost, Sampling
-from tests.engine.reference import NEWLINE, engine
+from tests.engine.reference import NEWLINE, build, engine
 
 QUESTION = [0, *range(4, 24)]
 
@@ -155,6 +157,36 @@ def test_closing_reaches_every_waiting_caller(model):
     assert all(isinstance(result, BackendError | list) for result in results)
     with pytest.raises(BackendError, match="closed"):
         asyncio.run(backend.read(QUESTION, [0]))
+
+
+@pytest.mark.parametrize("failing", [False, True])
+def test_closing_frees_weights_keys_and_values_at_once(failing):
+    """Without garbage collection, though somebody holds the engine, and the error that it failed with."""
+    model = build("llama-gqa-bias-tied")
+    backend = engine(model, memory=1 << 24)
+    asyncio.run(backend.sample(QUESTION, 5, Sampling(max_tokens=4)))
+    held = [*model.parameters(), backend.decoder.embedding, backend.decoder.layers[0].qkv, backend.head]
+    held += [backend.pool.kv, backend.rows.blocks.kv, backend.rows.trunks._kv]
+    held = [weakref.ref(tensor.untyped_storage()) for tensor in held] + [weakref.ref(tensor) for tensor in held]
+    assert all(ref() is not None for ref in held)
+    gc.disable()
+    try:
+        error = _failure(backend) if failing else None
+        del model
+        backend.close()
+        backend.close()
+        assert [ref() for ref in held] == [None] * len(held)
+    finally:
+        gc.enable()
+    with pytest.raises(BackendError, match="failed" if error else "closed"):
+        asyncio.run(backend.sample(QUESTION, 1, Sampling()))
+
+
+def _failure(backend):
+    backend.rows.head = torch.zeros(3, 3)
+    with pytest.raises(BackendError) as raised:
+        asyncio.run(backend.sample(QUESTION, 5, Sampling(max_tokens=4)))
+    return raised.value
 
 
 def test_engines_take_turns_in_one_thread_and_fail_alone(model):

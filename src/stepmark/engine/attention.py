@@ -18,57 +18,53 @@ HIDDEN = -1e30
 
 
 class PrefillAttention:
-    """Flat new tokens of several sequences, each after its own cached prefix; collects the new keys and values.
+    """Flat new tokens of several sequences, each after its own cached prefix; puts their keys and values into the pool.
 
-    `cached` holds each sequence's places of its cached prefix, `new` the number of its new tokens.
+    `paths` holds the places of each sequence's tokens. Those from `starts` on are computed; the pool lacks those from
+    `known` on. Each layer writes what the pool lacks, then reads the whole paths: reading all layers at once would cost
+    ten times as much, since it needs fresh memory.
     """
 
-    def __init__(self, decoder: Decoder, pool: Pool, cached: Sequence[Places], new: Sequence[int]) -> None:
-        self.decoder = decoder
-        self.collected: list[Tensor] = []
-        past, count = np.array([len(p) for p in cached]), np.array(new)
-        sequences, longest_past, longest = len(new), int(past.max()), int(count.max())
-        places = np.zeros((sequences, longest_past), np.int64)
-        for row, path in zip(places, cached, strict=True):
+    def __init__(self, decoder: Decoder, pool: Pool, paths: Sequence[Places], *, starts: Ints, known: Ints) -> None:
+        self.decoder, self.pool = decoder, pool
+        ends = np.array([len(path) for path in paths])
+        sequences, longest, new = len(paths), int(ends.max()), int((ends - starts).max())
+        places = np.zeros((sequences, longest), np.int64)
+        for row, path in zip(places, paths, strict=True):
             row[: len(path)] = path
-        self.past = pool.read(places) if longest_past else None
-        real = np.arange(longest) < count[:, None]
-        spread = np.zeros((sequences, longest), np.int64)
-        spread[real] = np.arange(count.sum())
-        self.shape = spread.shape
-        self.spread = torch.from_numpy(spread.reshape(-1)).to(decoder.device)
-        self.gather = torch.from_numpy(np.flatnonzero(real)).to(decoder.device)
-        column = np.concatenate([np.arange(longest_past), np.arange(longest)])
-        known = column[:longest_past] < past[:, None]
-        key = np.where(np.arange(longest_past + longest) < longest_past, column, past[:, None] + column)
-        query = past[:, None] + np.arange(longest)
-        valid = np.concatenate([known, np.ones_like(spread, bool)], axis=1)
+        token = starts[:, None] + np.arange(new)
+        real = token < ends[:, None]
+        spread = np.zeros((sequences, new), np.int64)
+        spread[real] = np.arange(real.sum())
+        missing = np.flatnonzero((token >= known[:, None])[real])
+        self.shape, self.length = spread.shape, longest
+        self.spread, self.real = self._tensor(spread.reshape(-1)), self._tensor(np.flatnonzero(real))
+        self.missing, self.places = self._tensor(missing), self._tensor(places.reshape(-1))
+        self.targets = self._tensor(np.concatenate([path[at:] for path, at in zip(paths, known, strict=True)]))
         self.masks: dict[int | None, Tensor | None] = {}
+        query, key = np.minimum(token, longest - 1)[:, :, None], np.arange(longest)
         for window in set(decoder.windows):
-            seen: npt.NDArray[np.bool_] = valid[:, None] & (key[:, None] <= query[:, :, None])
-            if window is not None:
-                seen &= key[:, None] > query[:, :, None] - window
-            plain = not longest_past and (window is None or window >= longest)
-            self.masks[window] = None if plain else torch.from_numpy(seen).to(decoder.device).unsqueeze(1)
+            seen = key <= query if window is None else (key <= query) & (key > query - window)
+            plain = not starts.any() and (window is None or window >= longest)
+            mask = torch.zeros(seen.shape, dtype=decoder.dtype).masked_fill_(torch.from_numpy(~seen), -torch.inf)
+            self.masks[window] = None if plain else mask.to(decoder.device).unsqueeze(1)
+
+    def _tensor(self, array: npt.NDArray[Any]) -> Tensor:
+        return torch.from_numpy(array).to(self.decoder.device)
 
     def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        decoder = self.decoder
-        kv = torch.stack([k, v]).flatten(2)
-        self.collected.append(kv)
-        padded = kv.index_select(1, self.spread).view(2, *self.shape, -1)
-        if self.past is not None:
-            padded = torch.cat([self.past[layer], padded], dim=2)
-        keys, values = padded.view(*padded.shape[:3], decoder.kv_heads, decoder.head_dim).transpose(2, 3)
+        decoder, kv = self.decoder, self.pool.kv[layer]
+        for held, new in zip(kv, (k, v), strict=True):
+            held.index_copy_(0, self.targets, new.flatten(1).index_select(0, self.missing))
+        keys, values = (
+            kv.index_select(1, self.places).view(2, -1, self.length, decoder.kv_heads, decoder.head_dim).transpose(2, 3)
+        )
         mask = self.masks[decoder.windows[layer]]
         queries = q.index_select(0, self.spread).view(*self.shape, decoder.heads, -1).transpose(1, 2)
         out = F.scaled_dot_product_attention(
             queries, keys, values, attn_mask=mask, is_causal=mask is None, enable_gqa=True
         )
-        return out.transpose(1, 2).flatten(2).flatten(0, 1).index_select(0, self.gather)
-
-    def kv(self) -> Tensor:
-        """[layers, 2, new tokens, width]"""
-        return torch.stack(self.collected)
+        return out.transpose(1, 2).flatten(2).flatten(0, 1).index_select(0, self.real)
 
 
 class StepAttention:
@@ -105,6 +101,7 @@ class StepAttention:
             real = np.concatenate([real, np.broadcast_to(trunk_N[:, None, None] >= 0, (*cell.shape, 1))], axis=2)
         nothing = self.own + self.cells
         self.parts = self._tensor(np.where(real, part, nothing).reshape(-1, part.shape[2]))
+        self.by_part = self.parts.t().reshape(-1)
         self.values = torch.zeros(nothing + 1, decoder.head_dim, dtype=decoder.dtype, device=decoder.device)
         self.best = torch.full((nothing + 1,), HIDDEN, dtype=decoder.dtype, device=decoder.device)
         self.top = torch.ones(nothing + 1, dtype=torch.float32, device=decoder.device)
@@ -136,7 +133,7 @@ class StepAttention:
         cell[rows] = (trunk[:, None] * len(heads) + heads) * width + rank[:, None]
         grid.reshape(-1)[cell[rows]] = rows[:, None] * len(heads) + heads
         self.cells, self.grid = grid.size * group, self._tensor(grid.reshape(-1))
-        token = np.arange(self.trunks.length)
+        token = np.arange(self.trunks.longest)
         seen = (token < self.trunks.lengths[: self.trunks.count, None])[:, None]
         position = position_N[grid[:, 0] // len(heads), None]
         self.trunk_masks = {
@@ -153,13 +150,12 @@ class StepAttention:
         queries = q.index_select(0, self.owner).view(len(keys), -1, size)
         self._fill(slice(0, self.own), queries, keys, values, self.masks[window])
         if self.cells:
-            keys, values = self.trunks.kv[layer].flatten(1, 2)
+            keys, values = self.trunks.kv[layer, ..., : self.trunks.longest, :].flatten(1, 2)
             queries = q.reshape(-1, q.shape[1] // self.decoder.kv_heads * size).index_select(0, self.grid)
             queries = queries.view(len(keys), -1, size)
             self._fill(slice(self.own, self.own + self.cells), queries, keys, values, self.trunk_masks[window])
-        best = self.best[self.parts].float()
-        weight = (best - best.amax(1, keepdim=True)).exp_().div_(self.top[self.parts])
-        weight = weight.div_(weight.sum(1, keepdim=True)).to(q.dtype)
+        mass = self.best - self.top.log()
+        weight = torch.softmax(mass.index_select(0, self.by_part).view(-1, len(self.parts)), dim=0).t().to(q.dtype)
         return F.embedding_bag(self.parts, self.values, mode="sum", per_sample_weights=weight).view(len(q), -1)
 
     def _fill(self, parts: slice, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> None:

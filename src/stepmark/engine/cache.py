@@ -128,17 +128,23 @@ class Blocks:
 
 
 class Trunks:
-    """Prefixes that several rows share, padded to the longest. Trunks 0 to count-1 are in use, without gaps."""
+    """Prefixes that several rows share, each with room for `length` tokens; attention reads as many as the longest has.
+    Trunks 0 to count-1 are in use, without gaps."""
 
     def __init__(self, decoder: Decoder, trunks: int, tokens: int) -> None:
         self._kv = _zeros(decoder, tokens, decoder.kv_heads, decoder.head_dim)
         self.tokens = tokens
         self.count = 0
         self.length = 0
-        """of all trunks, with padding"""
+        """of the room of every trunk"""
         self.lengths: Ints = np.zeros(trunks, np.int64)
         self.rows: Ints = np.zeros(trunks, np.int64)
         """how many rows each still has"""
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest trunk, with its last block filled up."""
+        return blocks_of(int(self.lengths[: self.count].max(initial=0))) * BLOCK
 
     @property
     def kv(self) -> Tensor:
@@ -149,20 +155,26 @@ class Trunks:
 
     def fits(self, length: int) -> bool:
         """Whether one more trunk of `length` fits."""
-        longest = blocks_of(max(length, int(self.lengths[: self.count].max(initial=0)))) * BLOCK
+        longest = max(blocks_of(length) * BLOCK, self.longest)
         return self.count < len(self.lengths) and (self.count + 1) * longest <= self.tokens
 
     def add(self, kv: Tensor, rows: int) -> int:
         """A new trunk of tokens `kv` [layers, 2, tokens, width] that `rows` rows share."""
         trunk = self.count
         self.lengths[trunk], self.rows[trunk] = kv.shape[2], rows
-        self._pad_to(blocks_of(int(self.lengths[: trunk + 1].max())) * BLOCK)
+        self._make_room()
         self.count += 1
         self.kv[:, :, trunk, :, : kv.shape[2]] = kv.view(*kv.shape[:3], *self._kv.shape[3:]).transpose(2, 3)
         return trunk
 
-    def _pad_to(self, length: int) -> None:
-        if length != self.length:
+    def _make_room(self) -> None:
+        """For the longest of the trunks and a new one: twice as much as last time where that fits, so that trunks that
+        grow longer move the others seldom."""
+        most = self.tokens // (self.count + 1)
+        need = blocks_of(int(self.lengths[: self.count + 1].max())) * BLOCK
+        if not need <= self.length <= most:
+            roomy = 1 << (need - 1).bit_length()
+            length = roomy if roomy <= most else need
             kept = min(length, self.length)
             old = self.kv[..., :kept, :].clone()
             self.length = length

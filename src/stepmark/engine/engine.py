@@ -7,6 +7,7 @@ request holds nothing but its token ids, so callers may queue without bound; the
 
 import asyncio
 import threading
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
@@ -139,6 +140,7 @@ class Engine:
         A cancelled call frees its rows. Raises InputError when `tokens` leave no room, BackendError when the engine
         failed or was closed.
         """
+        self.check()
         self._check_tokens(tokens)
         limit = min(sampling.max_tokens, self.decoder.context - len(tokens))
         if limit < 1:
@@ -158,6 +160,7 @@ class Engine:
         Only the tokens from the lowest position on are computed when those before it are in the cache, so scoring the
         new step of a solution costs that step. `cost.scored` counts computed tokens, `cost.cached` the others.
         """
+        self.check()
         self._check_tokens(tokens)
         if not positions or not all(0 <= position < len(tokens) for position in positions):
             raise InputError(f"positions {list(positions)} are not within the {len(tokens)} tokens")
@@ -173,10 +176,14 @@ class Engine:
             raise BackendError(str(self._broken)) from self._broken.__cause__
 
     def close(self) -> None:
-        """Ends all work; every caller that still waits gets a BackendError."""
+        """Ends all work and frees the memory at once: keys and values, and the weights, which nobody but the caller may
+        still hold. Every caller that still waits gets a BackendError."""
         with self._lock:
             self._broken = self._broken or BackendError("the engine is closed")
         self._idle.wait()
+        for name in ("decoder", "head", "readout", "tree", "pool", "rows", "_reads", "_waiting", "_ready"):
+            vars(self).pop(name, None)
+        torch.cuda.empty_cache()
 
     def _check_tokens(self, tokens: Sequence[int]) -> None:
         if not tokens:
@@ -237,6 +244,7 @@ class Engine:
 
     def _fail(self, error: BaseException) -> None:
         """Every waiting caller gets the error; the engine takes no more requests."""
+        traceback.clear_frames(error.__traceback__)  # they hold tensors, for as long as somebody holds the error
         with self._lock:
             if not isinstance(error, BackendError):
                 self._broken = BackendError(f"the engine failed: {type(error).__name__}: {error}")
@@ -285,7 +293,8 @@ class Engine:
                     break
                 node = child
             node.pins += 1
-            batch.append(_Prefill(job, node, match.places[:start], len(match.places), node.places if rest else NOWHERE))
+            path = np.concatenate([match.places, node.places]) if rest else match.places
+            batch.append(_Prefill(job, node, path, start, len(match.places)))
             longest = width
             free -= job.n if isinstance(job, _Sample) else 0
         for job in reversed(later):
@@ -311,26 +320,24 @@ class Engine:
 
     def _compute(self, batch: "list[_Prefill]") -> None:
         """One forward pass over the new tokens of the batch; readings are answered, samples become ready to join."""
+        starts = np.array([part.start for part in batch])
+        counts = np.array([len(part.path) for part in batch]) - starts
+        ids = np.concatenate([part.job.tokens[part.start :] for part in batch])
+        positions = np.concatenate([np.arange(part.start, len(part.path)) for part in batch])
+        attention = PrefillAttention(
+            *(self.decoder, self.pool, [part.path for part in batch]),
+            starts=starts,
+            known=np.array([part.known for part in batch]),
+        )
         device = self.decoder.device
-        starts = [len(part.cached) for part in batch]
-        counts = [len(part.job.tokens) - start for part, start in zip(batch, starts, strict=True)]
-        ids = np.concatenate([part.job.tokens[start:] for part, start in zip(batch, starts, strict=True)])
-        positions = np.concatenate([np.arange(s, s + c) for s, c in zip(starts, counts, strict=True)])
-        attention = PrefillAttention(self.decoder, self.pool, [part.cached for part in batch], counts)
         hidden = self.decoder.forward(
             torch.from_numpy(ids).to(device), torch.from_numpy(positions).to(device), attention
         )
-        offsets = np.cumsum([0, *counts[:-1]])
-        stored = [
-            np.arange(offset + part.stored_from - start, offset + count)
-            for part, offset, start, count in zip(batch, offsets, starts, counts, strict=True)
-        ]
-        kept = torch.from_numpy(np.concatenate(stored)).to(device)
-        self.pool.write(np.concatenate([part.places for part in batch]), attention.kv().index_select(2, kept))
-        ends = torch.from_numpy(offsets + np.array(counts) - 1).to(device)
-        logits = torch.nn.functional.linear(hidden.index_select(0, ends), self.head)
-        values = self._read_out(hidden, batch, offsets - np.array(starts))
-        for part, start, count, row in zip(batch, starts, counts, logits, strict=True):
+        ends = np.cumsum(counts)
+        last = torch.from_numpy(ends - 1).to(device)
+        logits = torch.nn.functional.linear(hidden.index_select(0, last), self.head)
+        values = self._read_out(hidden, batch, ends - counts - starts)
+        for part, start, count, row in zip(batch, starts.tolist(), counts.tolist(), logits, strict=True):
             _mark_ready(part.node)
             job = part.job
             if isinstance(job, _Read):
@@ -443,15 +450,12 @@ class _Prefill:
     job: _Sample | _Read
     node: Node
     """where the sequence ends; pinned"""
-    cached: Places
-    """of the tokens that are not computed"""
-    stored_from: int
+    path: Places
+    """of all its tokens"""
+    start: int
+    """the first token that is computed"""
+    known: int
     """the first token whose keys and values the pool does not have"""
-    places: Places
-    """where they will be"""
-
-
-NOWHERE: Places = np.empty(0, np.int64)
 
 
 def _mark_ready(node: Node) -> None:

@@ -91,7 +91,7 @@ class LocalPolicy:
         return encode(self.tokenizer, self.prompt(prefix.problem), prefix)
 
     def close(self) -> None:
-        """Stops the engine; callers that still wait get a BackendError."""
+        """Stops the engine and frees its memory; callers that still wait, and later ones, get a BackendError."""
         self.engine.close()
 
     def _completion(self, drawn: Drawn) -> Completion:

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 from collections import OrderedDict
+from functools import partial
 from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Self
@@ -37,9 +38,10 @@ class LocalReward:
         """`spec`: None for another's model (`stepmark.rewards.families`). `memory`: the limit of the key/value cache in
         bytes. Raises InputError for an architecture that the engine does not know."""
         self.spec = spec
-        self.engine = Engine(Decoder(net.lm.base_model), readout=self._judge, memory=memory)
-        self._net = net
-        self._weight = net.head.weight.item() if isinstance(net.head, Likelihood) else 0.0
+        self.engine = Engine(Decoder(net.lm.base_model), readout=partial(_judge, net), memory=memory)
+        self._kind = net.kind
+        self._surprise = net.head.weight.item() if isinstance(net.head, Likelihood) else None
+        """the weight of the least log-probability (head `likelihood`)"""
         self._encoder = encoder
         self._known: OrderedDict[bytes, tuple[float, float]] = OrderedDict()
         """of a step its score, and the log-probability of the least likely token so far (head `likelihood`)"""
@@ -79,17 +81,18 @@ class LocalReward:
     async def _read(self, encoded: Encoded, known: list[tuple[float, float]]) -> tuple[list[tuple[float, float]], Cost]:
         """Score and least log-probability of each step after the known ones, and what reading them cost."""
         judged = encoded.judged_S[len(known) :]
-        if not isinstance(self._net.head, Likelihood):
+        if self._surprise is None:
             reading = await self.engine.read(encoded.ids_T, judged)
             return [(score, 0.0) for score in reading.values.tolist()], reading.cost
         first = encoded.judged_S[len(known) - 1] if known else encoded.start - 1
         reading = await self.engine.read(encoded.ids_T, range(first, judged[-1] + 1))
         logits_K, expected_K = reading.values.unbind(1)
         least = [expected_K[begin - first : end - first].min().item() for begin, end in pairwise((first, *judged))]
-        if self._net.kind == "orm":
+        if self._kind == "orm":
             least = list(accumulate([known[-1][1] if known else 0.0, *least], min))[1:]
-        logits_S = logits_K[[end - first for end in judged]] + self._weight * torch.tensor(least)
-        return list(zip(self._net.score(logits_S[:, None]).tolist(), least, strict=True)), reading.cost
+        logits_S = logits_K[[end - first for end in judged]].double() + self._surprise * torch.tensor(least)
+        scores_S = logits_S.sigmoid().where(logits_S.isfinite(), torch.nan)
+        return list(zip(scores_S.tolist(), least, strict=True)), reading.cost
 
     async def _remembered(self, keys: list[bytes]) -> list[tuple[float, float]]:
         """The scores of the first steps, as far as they are known once nobody reads a step of `keys`: what two
@@ -106,17 +109,19 @@ class LocalReward:
                 return scores
             await asyncio.wait([reader])
 
-    def _judge(self, hidden_K_D: torch.Tensor, following_K: torch.Tensor) -> torch.Tensor:
-        """Scores [K]; with the head `likelihood`, of which the score is not of one token alone, [K, 2]: its logit, and
-        the log-probability of the token that follows."""
-        head, hidden_K_D = self._net.head, hidden_K_D.float()
-        if isinstance(head, Likelihood):
-            return torch.stack([head(hidden_K_D)[:, 0], head.expected(hidden_K_D, following_K)], 1).detach().cpu()
-        return self._net.score(head(hidden_K_D)).cpu()
-
     def close(self) -> None:
-        """Stops the engine. Every request that waits, and every later one, raises `BackendError`."""
+        """Stops the engine and frees its memory. Every request that waits, and every later one, raises
+        `BackendError`."""
         self.engine.close()
+
+
+def _judge(net: RewardNet, hidden_K_D: torch.Tensor, following_K: torch.Tensor) -> torch.Tensor:
+    """Scores [K]; with the head `likelihood`, of which the score is not of one token alone, [K, 2]: its logit, and the
+    log-probability of the token that follows."""
+    head, hidden_K_D = net.head, hidden_K_D.float()
+    if isinstance(head, Likelihood):
+        return torch.stack([head(hidden_K_D)[:, 0], head.expected(hidden_K_D, following_K)], 1).detach().cpu()
+    return net.score(head(hidden_K_D)).cpu()
 
 
 def _keys(encoded: Encoded) -> list[bytes]:
