@@ -260,11 +260,15 @@ def scoring(options: argparse.Namespace) -> None:
     question = policy().encode(Prefix(problems(6)[-1]))
     tails = torch.randint(300, 380, (beams, steps * 10), generator=generator).tolist()
 
-    def ours() -> int:
+    async def grow() -> None:
         engine = Engine(Decoder(model.model))
         for end in range(10, steps * 10 + 1, 10):
             sequences = [question + tail[:end] for tail in tails]
-            gather([engine.read(sequence, [len(sequence) - 1]) for sequence in sequences])
+            await asyncio.gather(*(engine.read(sequence, [len(sequence) - 1]) for sequence in sequences))
+        engine.close()
+
+    def ours() -> int:
+        asyncio.run(grow())
         return beams * (len(question) + steps * 10)
 
     def theirs() -> int:

@@ -27,17 +27,22 @@ class Server:
     """Writes what is left of `solution` after the prompt, and its end token; strips the string at which it was told to
     stop, and says "stop" both there and at the end, as servers do. `change` edits an answer before it is sent."""
 
-    def __init__(self, solution=SOLUTION, *, trims=False, change=lambda reply: reply):
-        self.solution, self.trims, self.change = solution, trims, change
+    def __init__(self, solution=SOLUTION, *, trims=False, context=1000, change=lambda reply: reply):
+        self.solution, self.trims, self.context, self.change = solution, trims, context, change
         self.chat, self.bodies = False, []
 
     def __call__(self, request):
+        if request.url.path == "/v1/models":
+            return httpx.Response(200, json={"data": [{"id": "m", "max_model_len": self.context}, {"id": "adapter"}]})
         body = json.loads(request.content)
         self.bodies.append((request.url.path, body))
         if request.url.path == "/tokenize":
             begin = [BEGIN] if body.get("add_special_tokens", True) else []
             self.chat |= "messages" in body
             return httpx.Response(200, json={"tokens": begin + self.read(body)})
+        if len(self.read(body)) + body["max_tokens"] > self.context:
+            words = f"maximum context length is {self.context} tokens"
+            return httpx.Response(400, json={"error": {"message": words}})
         return httpx.Response(200, json=self.change(self.reply(body)))
 
     def read(self, body):
@@ -145,6 +150,41 @@ def test_blank_lines_before_the_limit_are_no_step(options):
     assert (cut.steps, cut.finish, cut.cost.generated) == ((), "length", 3)
     (step,) = Server("\n\n\nlate\n").sample(Sampling(max_tokens=9, stop="step"), **options)
     assert (step.steps, step.finish) == (("late",), "step")
+
+
+@pytest.mark.parametrize("stop", ["end", "step"])
+def test_a_solution_that_the_context_cuts_is_a_length(stop):
+    """Though more tokens were asked for than the server has, blank lines among them."""
+    prompt = len("1+1?\n") + 1
+    (cut,) = Server("\n\nlate\n", context=prompt + 4).sample(Sampling(stop=stop), server=VLLM)
+    assert (cut.steps, cut.finish, cut.cost.generated) == (("la",), "length", 4)
+    with pytest.raises(InputError, match=f"prefix of {prompt} tokens fills the server's context of {prompt}"):
+        Server(context=prompt).sample(Sampling(), server=VLLM)
+    with pytest.raises(BackendError, match="max_model_len"):
+        Server(context=None).sample(Sampling(), server=VLLM)
+
+
+def test_the_context_is_asked_for_once():
+    server, paths = Server(), []
+
+    def noting(request):
+        paths.append(request.url.path)
+        return server(request)
+
+    async def run():
+        async with EndpointPolicy(
+            Client("http://s", transport=httpx.MockTransport(noting)), "m", server=VLLM
+        ) as policy:
+            await asyncio.gather(*(policy.sample(EMPTY, 2, Sampling()) for _ in range(5)))
+
+    asyncio.run(run())
+    assert paths.count("/v1/models") == 1
+    assert paths.count("/v1/completions") == 10
+
+
+def test_a_server_that_refuses_what_its_context_does_not_hold_is_an_error_with_the_remedy():
+    with pytest.raises(InputError, match=r"maximum context length is 9 tokens \(lower max_tokens"):
+        Server(context=9).sample(Sampling(), server=OPENAI)
 
 
 def test_every_sample_is_a_request_with_a_seed_of_its_own_and_its_own_figures():

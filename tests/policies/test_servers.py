@@ -72,6 +72,18 @@ def test_greedy_solutions_of_vllm_are_those_of_the_engine_token_for_token(vllm_u
         assert one.cost.generated == other.cost.generated
 
 
+def test_the_context_ends_a_solution_of_vllm_as_one_of_the_engine(vllm_url, local):
+    """Nearly full of steps, it has room for fewer tokens than are asked for, which vLLM by itself refuses."""
+    context, empty = local.engine.decoder.context, len(local.encode(Prefix(PROBLEMS[0])))
+    each = len(local.encode(Prefix(PROBLEMS[0], ("1 + 1 = 2",)))) - empty
+    prefix = Prefix(PROBLEMS[0], ("1 + 1 = 2",) * ((context - empty - 1) // each))
+    sampling = replace(GREEDY, max_tokens=10 * context)
+    [one] = on_vllm(vllm_url, lambda policy: policy.sample(prefix, 1, sampling))
+    [other] = asyncio.run(local.sample(prefix, 1, sampling))
+    assert (one.token_ids, one.finish) == (other.token_ids, other.finish)
+    assert one.finish == "length" or one.cost.generated <= each
+
+
 def test_greedy_solutions_of_transformers_serve_are_those_of_the_engine(transformers_url, local):
     theirs, ours = on_transformers(transformers_url, whole), asyncio.run(whole(local))
     for [one], [other] in zip(theirs, ours, strict=True):

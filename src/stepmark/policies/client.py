@@ -22,7 +22,7 @@ QUOTED = 500
 
 
 class Client:
-    """Posts JSON to one server. Use it within one event loop, in `async with`.
+    """Talks JSON to one server. Use it within one event loop, in `async with`.
 
     At most `at_once` requests are in flight, on as many kept-alive connections; the others wait their turn. A request
     is tried `tries` times where the server is busy (408, 429), fails (5xx), cannot be reached, breaks off or stays
@@ -65,24 +65,33 @@ class Client:
         Raises InputError where the server refuses the request (4xx) and BackendError where no try succeeded, each
         with the server's own words.
         """
-        content = msgspec.json.encode(body)
+        return await self._ask("POST", path, msgspec.json.encode(body))
+
+    async def get(self, path: str) -> bytes:
+        """As `post`, of what a server tells unasked."""
+        return await self._ask("GET", path, None)
+
+    async def _ask(self, method: str, path: str, content: bytes | None) -> bytes:
         async with self._turn:
             if self._http.is_closed:
                 raise BackendError(f"the connection to {self.url} is closed")
             for tried in range(1, self.tries + 1):
                 asked = 0.0
                 try:
-                    reply = await self._http.post(
-                        self.url + path, content=content, headers={"Content-Type": "application/json"}
+                    reply = await self._http.request(
+                        *(method, self.url + path),
+                        content=content,
+                        headers={"Content-Type": "application/json"} if content else {},
                     )
                 except httpx.RequestError as error:
                     failure = f"{self.url + path}: {type(error).__name__}{f': {error}' if str(error) else ''}"
                 else:
                     if reply.is_success:
                         return reply.content
-                    failure = f"{self.url + path} answered {reply.status_code}: {_words(reply)}"
+                    words = _words(reply)
+                    failure = f"{self.url + path} answered {reply.status_code}: {words}"
                     if reply.status_code < 500 and reply.status_code not in (408, 429):
-                        raise InputError(failure, remedy=_remedy(reply.status_code))
+                        raise InputError(failure, remedy=_remedy(reply.status_code, words))
                     asked = _retry_after(reply)
                 if tried == self.tries or asked > self.timeout:
                     break
@@ -113,7 +122,9 @@ def _words(reply: httpx.Response) -> str:
     return (str(said).strip() or reply.reason_phrase)[:QUOTED]
 
 
-def _remedy(status: int) -> str | None:
+def _remedy(status: int, words: str) -> str | None:
+    if status == 400 and ("context" in words or "max_tokens" in words):
+        return "lower max_tokens, or give the server a longer context"
     return {
         401: "give the server's key",
         403: "give a key that may do this",

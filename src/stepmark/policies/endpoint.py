@@ -14,6 +14,9 @@ What the protocol leaves open is said by a `Server`: `VLLM`, `VLLM_CHAT`, `TRANS
 - **The end of a step.** A server strips the newline at which it was told to stop and calls that "stop", as it calls the
   end of a solution. Where it does not say which it was, no stop is sent: the server writes to the end, or to
   `max_tokens`, and what follows the first step is thrown away. The step is the same; all of it is paid for.
+- **The end of the context.** vLLM refuses a request for more tokens than its context has, so no more than are left
+  after the prompt are asked for, and a solution that is cut there is a `length`. Where prompts are not sent as ids,
+  nobody knows here how many those are, and the refusal is an InputError.
 - **Costs are the server's own figures.** Each sample is a request of its own, since a server that draws several tells
   their prompt and what it took from the cache once, for one of them. So, other than with `LocalPolicy`, each sample
   carries its prompt. A server that tells no cached tokens (vLLM without `--enable-prompt-tokens-details`) has its whole
@@ -22,8 +25,9 @@ What the protocol leaves open is said by a `Server`: `VLLM`, `VLLM_CHAT`, `TRANS
   streaming, and the refusal to continue a solution that has ended.
 """
 
+from asyncio import Lock
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from types import TracebackType
 from typing import Any, TypeVar
@@ -51,7 +55,7 @@ class Server:
     """the fields of a request for a temperature, top-p and top-k; all of them, for what is missing is the server's
     choice"""
     takes_ids: bool = False
-    """it encodes texts (`/tokenize`), takes prompts as token ids, and tells ids and `stop_reason`"""
+    """it encodes texts (`/tokenize`), takes prompts as token ids, and tells ids, `stop_reason` and its context"""
     continues_chat: bool = False
     """its chat goes on within the last message, and tells the ids that it read and wrote"""
     logprobs: int | None = 1
@@ -126,6 +130,8 @@ class EndpointPolicy:
         self.system = system
         self.prompt = prompt or (lambda problem: problem.question + ("" if chat else SEPARATOR))
         self._known: dict[str, list[int]] = {}
+        self._context: int | None = None
+        self._asking = Lock()
 
     async def sample(self, prefix: Prefix, n: int, sampling: Sampling) -> list[Completion]:
         """See `Policy.sample`, and this module's docstring for what a server does not give. A cancelled call closes
@@ -136,7 +142,8 @@ class EndpointPolicy:
         """
         check_request(n, sampling)
         if self.server.takes_ids:
-            one = partial(self._by_ids, await self.encode(prefix), sampling)
+            prompt_T = await self.encode(prefix)
+            one = partial(self._by_ids, prompt_T, await self._within_context(len(prompt_T), sampling))
         else:
             one = partial(self._by_text, prefix, sampling)
         return await side_by_side(one, sampling.first, n)
@@ -163,6 +170,18 @@ class EndpointPolicy:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+    async def _within_context(self, length: int, sampling: Sampling) -> Sampling:
+        """For no more tokens than the context has after a prompt of `length`."""
+        async with self._asking:
+            if self._context is None:
+                served = _decoded(await self.client.get("/v1/models"), _Models).data
+                self._context = max((model.max_model_len or 0 for model in served), default=0)
+        if not self._context:
+            raise BackendError("the server does not tell the length of its context (max_model_len)")
+        if length >= self._context:
+            raise InputError(f"a prefix of {length} tokens fills the server's context of {self._context}")
+        return replace(sampling, max_tokens=min(sampling.max_tokens, self._context - length))
 
     async def _by_ids(self, prompt_T: list[int], sampling: Sampling, index: int) -> Completion:
         async def ask(ids_T: list[int], limit: int) -> Completion:
@@ -354,6 +373,16 @@ class _Reply(msgspec.Struct):
 
 class _Tokens(msgspec.Struct):
     tokens: list[int]
+
+
+class _Model(msgspec.Struct):
+    max_model_len: int | None = None
+
+
+class _Models(msgspec.Struct):
+    """What a server serves: a model, and adapters of it, which do not tell the context that they share."""
+
+    data: list[_Model]
 
 
 def _decoded(content: bytes, kind: type[R]) -> R:
