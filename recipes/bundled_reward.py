@@ -1,11 +1,9 @@
 """Makes the bundled reward model of one that was trained.
 
-    python -m recipes.first_result --out runs/bundled --labels oracle --problems 24000 --tests 500 \
-        --batch-size 256 --learning-rate 1e-3 --epochs 2
+    python -m recipes.first_result --out runs/bundled --labels oracle --problems 3200 --tests 500
     python -m recipes.bundled_reward --trained runs/bundled/prm --out src/stepmark/rewards/bundled/model
 
-The first takes about six minutes on an H200, of which sampling takes half. The second rounds the weights to bfloat16,
-which halves the file.
+The first takes about an hour on two CPU cores. The second rounds the weights to bfloat16, which halves the file.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The process reward model that comes with stepmark: for Quantities problems, trained from the bundled policy on 60,686
+"""The process reward model that comes with stepmark: for Quantities problems, trained from the bundled policy on 11,324
 of its solutions whose steps the exact oracle rated (`recipes/bundled_reward.py` says how, docs/log.md what it can do).
 
 `PATH` is a directory as `stepmark train` writes it.
