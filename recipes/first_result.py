@@ -2,7 +2,7 @@
 trained on the same solutions, and that one better than the majority (Let's Verify Step by Step, arXiv 2305.20050,
 figure 3; with labels by rollouts Math-Shepherd, arXiv 2312.08935, table 1).
 
-    python -m recipes.first_result --out runs/oracle --labels oracle
+    python -m recipes.first_result --out runs/oracle --labels oracle --problems 3200
     python -m recipes.first_result --out runs/rollout --labels rollout-hard --problems 600 --rollouts 16
 
 prints the figures of docs/log.md: accuracy at 64 candidates, the paired differences, whether the scores see single

@@ -120,6 +120,32 @@ def test_a_grown_solution_costs_its_new_step_and_scores_as_if_read_anew(
     asyncio.run(grow())
 
 
+def test_the_least_likely_token_of_an_orm_is_of_the_whole_solution_also_where_that_grew(
+    base: Path, tmp_path: Path, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    """Against one forward pass over the whole, which takes a running minimum; a PRM's scores of the same are others."""
+    lm, _ = load_lm(base)
+    with torch.no_grad():
+        for weight in lm.parameters():
+            weight.mul_(3.0)  # or all tokens would be about as likely
+    layout, found = Layout(max_tokens=100), {}
+    encoded = Encoder(tokenizer, layout).encode(problem(), STEPS)
+    for kind in ("orm", "prm"):
+        spec = Spec(kind, "likelihood", layout, " +", " -", "last", "oracle", "0", {})
+        save(build(lm, tokenizer, spec), tokenizer, spec, tmp_path / kind)
+
+        async def grow(path: Path) -> StepScores:
+            reward = LocalReward.load(path)
+            await reward.score(Prefix(problem(), STEPS[:1]))
+            await reward.score(Prefix(problem(), STEPS[:3]))
+            return await reward.score(Prefix(problem(), STEPS))
+
+        found[kind] = asyncio.run(grow(tmp_path / kind)).scores
+        net = load(tmp_path / kind)[0]
+        assert found[kind] == pytest.approx(net.score(net.read([encoded])[0]).tolist(), abs=1e-5)
+    assert list(found["orm"]) == sorted(found["orm"], reverse=True) != list(found["prm"])
+
+
 def test_what_solutions_share_is_read_once_though_they_are_scored_at_once(saved: Path) -> None:
     """Copies, and solutions that begin alike: each distinct step is computed by one of them, with the scores of one
     alone. The others have it from the cache, so the cost of all is that of the distinct tokens."""
