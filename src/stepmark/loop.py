@@ -50,7 +50,7 @@ class Settings:
 
     labels: LabelSource = "rollout-hard"
     """who rates the steps that the PRM learns from"""
-    problems: int = 150
+    problems: int = 120
     """training problems"""
     solutions: int = 8
     """solutions per training problem, for both reward models"""
