@@ -20,7 +20,7 @@ for that takes days):
 
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -108,6 +108,13 @@ def _agreed(one: list[int], other: list[int]) -> int:
     return next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
+def padded(rows: Sequence[Sequence[list[int]]], length: int, fills: Sequence[int]) -> torch.Tensor:
+    """[rows, parts of a row, length]: each part filled up by its own id."""
+    return torch.tensor(
+        [[part + [fill] * (length - len(part)) for part, fill in zip(row, fills, strict=True)] for row in rows]
+    )
+
+
 @dataclass(frozen=True)
 class Batches(IterableDataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]):
     """Documents of like length together, in lengths that are multiples of 64 (few shapes, little padding)."""
@@ -124,13 +131,8 @@ class Batches(IterableDataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]):
             bucket = waiting.setdefault(length, [])
             bucket.append(document)
             if len(bucket) * length >= self.settings.batch_tokens:
-                padding = (self.words.pad_token_id, IGNORE, IGNORE)
-                rows = [
-                    [[*part, *[pad] * (length - len(part))] for part, pad in zip(d, padding, strict=True)]
-                    for d in bucket
-                ]
                 waiting[length] = []
-                ids, targets, flaws = torch.tensor(rows).unbind(1)
+                ids, targets, flaws = padded(bucket, length, (self.words.pad_token_id, IGNORE, IGNORE)).unbind(1)
                 yield ids, targets, flaws
 
 

@@ -65,20 +65,17 @@ def _misread(said: Situation, fact: Fact, rng: random.Random) -> Fact:
 def _written(taken: Situation, rng: random.Random) -> tuple[str, ...] | None:
     """The solution of what was taken, each result wrong at the rate `CARELESS`; None where an amount cannot be."""
     values: dict[str, int] = {}
-    order = taken.order
-    steps = [taken.facts[name].line for name in reversed(order)]
-    for name in order:
+    for name in taken.order:
         fact = taken.facts[name]
+        right = values[fact.right] if isinstance(fact.right, str) else fact.right
         if not fact.operation:
-            values[name] = int(fact.right)
+            values[name] = right
             continue
-        left, right = values[fact.left], values[fact.right] if isinstance(fact.right, str) else fact.right
-        result = quantities.apply(fact.operation, left, right)
+        result = quantities.apply(fact.operation, values[fact.left], right)
         if result < 0:
             return None
         values[name] = wrong_number(result, rng) if rng.random() < CARELESS else result
-        steps.append(f"{name} = {left} {fact.operation} {right} = {values[name]}")
-    return (*steps, f"Answer: {values[taken.asked]}")
+    return quantities.steps_of(taken, values)
 
 
 def wrong_number(number: int, rng: random.Random) -> int:

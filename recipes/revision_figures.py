@@ -21,10 +21,10 @@ from pathlib import Path
 import numpy as np
 import tyro
 
-from recipes.search_findings import replayed
+from recipes.search_findings import BOOTSTRAP, gap, replayed
 from stepmark.errors import InputError
 from stepmark.evaluate.arms import aligned, right
-from stepmark.evaluate.intervals import Bootstrap, Floats, accuracy_interval, figure, interval, resample
+from stepmark.evaluate.intervals import Floats, accuracy_interval, figure, resample
 from stepmark.grading import grade
 from stepmark.search.choose import Choice
 from stepmark.search.revise import Revise
@@ -32,7 +32,6 @@ from stepmark.search.solve import Searches, read_searches
 from stepmark.search.tree import SearchResult
 from stepmark.types import Problem
 
-BOOTSTRAP = Bootstrap(resamples=2000)
 CHOICES: tuple[Choice, ...] = ("weighted", "best", "majority")
 
 
@@ -100,11 +99,10 @@ def splits(runs: Sequence[Searches]) -> list[str]:
         for count in sorted(values, reverse=True):
             column = values[count][:, None]
             low, high = accuracy_interval(column, resample(column, BOOTSTRAP), BOOTSTRAP.level)
-            gap = (values[count] - base)[:, None]
-            least, most = interval(gap.mean(axis=0), resample(gap, BOOTSTRAP), BOOTSTRAP.level)
+            more, least, most = gap(values[count], base)
             rows.append(
                 f"{choice:10}{count:8}   {100 * column.mean():5.1f} [{100 * low[0]:.1f}, {100 * high[0]:.1f}]".ljust(46)
-                + f"{100 * gap.mean():+5.1f} [{100 * least[0]:+.1f}, {100 * most[0]:+.1f}]"
+                + f"{100 * more:+5.1f} [{100 * least:+.1f}, {100 * most:+.1f}]"
             )
     return rows
 

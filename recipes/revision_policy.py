@@ -30,6 +30,7 @@ import torch
 import tyro
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from recipes.bundled_policy import IGNORE, padded
 from stepmark.errors import InputError
 from stepmark.grading import grade
 from stepmark.policies import bundled
@@ -43,7 +44,6 @@ from stepmark.search.revise import asks
 from stepmark.steps import join
 from stepmark.types import Problem, Sampling, Solution
 
-IGNORE = -100
 SEED = 3_000
 """of the problems: others than those of the bundled policy and reward model"""
 
@@ -161,10 +161,7 @@ def batches(
             full.append((length, waiting.pop(length)))
     full += waiting.items()
     for length, bucket in rng.sample(full, len(full)):
-        padded = [
-            [part + [fill] * (length - len(part)) for part, fill in zip(r, (pad, IGNORE), strict=True)] for r in bucket
-        ]
-        ids, targets = torch.tensor(padded).unbind(1)
+        ids, targets = padded(bucket, length, (pad, IGNORE)).unbind(1)
         yield ids, targets
 
 

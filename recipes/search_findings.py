@@ -120,15 +120,6 @@ class Figures:
         members_P = self.bins_P == b
         return float(values_P[members_P].mean()) if members_P.any() else math.nan
 
-    def gap(self, one: Floats, other: Floats, members_P: Any = slice(None)) -> tuple[float, float, float]:
-        """The paired difference in accuracy, with its interval over problems."""
-        difference_P = (one - other)[members_P][:, None]
-        if not len(difference_P):
-            return math.nan, math.nan, math.nan
-        mean = difference_P.mean(axis=0)
-        low, high = interval(mean, resample(difference_P, BOOTSTRAP), BOOTSTRAP.level)
-        return float(mean[0]), float(low[0]), float(high[0])
-
     def followed(self, measure: Measure, paid: bool) -> Followed:
         """The compute-optimal choice among all strategies, at the paper's budgets of generations."""
         reuses_A = [isinstance(one, Parallel) and one.n >= LOOK for one in self.arms.settings]
@@ -149,43 +140,43 @@ class Figures:
             finding(
                 "beam search beats best-of-N at small budgets (section 5.3: 27 % against 16 % at 4)",
                 f"beam - {WEIGHTED} at {small}",
-                self.gap(value["beam", small], value[WEIGHTED, small]),
+                gap(value["beam", small], value[WEIGHTED, small]),
                 +1,
             ),
             finding(
                 "best-of-N catches up at large budgets (38 % against 34 % at 512)",
                 f"beam - {WEIGHTED} at {large}",
-                self.gap(value["beam", large], value[WEIGHTED, large]),
+                gap(value["beam", large], value[WEIGHTED, large]),
                 -1,
             ),
             finding(
                 "at large budgets best-of-N wins on easy problems (bins 1 and 2)",
                 f"beam - {WEIGHTED} at {large}, bins 1-2",
-                self.gap(value["beam", large], value[WEIGHTED, large], bins <= 1),
+                gap(value["beam", large], value[WEIGHTED, large], bins <= 1),
                 -1,
             ),
             finding(
                 "beam search wins on hard problems (bins 3 and 4), at every budget",
                 f"beam - {WEIGHTED}, bins 3-4, mean over budgets",
-                self.gap(self.mean("beam"), self.mean(WEIGHTED), (bins == 2) | (bins == 3)),
+                gap(self.mean("beam"), self.mean(WEIGHTED), (bins == 2) | (bins == 3)),
                 +1,
             ),
             finding(
                 "on the hardest problems (bin 5) nothing helps",
                 f"beam - {WEIGHTED}, bin 5, mean over budgets",
-                self.gap(self.mean("beam"), self.mean(WEIGHTED), bins == 4),
+                gap(self.mean("beam"), self.mean(WEIGHTED), bins == 4),
                 0,
             ),
             finding(
                 "beam search over-optimises on easy problems (bin 1: 78 % at 4, 77 % at 256, best-of-N 68 % to 88 %)",
                 f"beam at {large} - at {small}, bin 1",
-                self.gap(value["beam", large], value["beam", small], bins == 0),
+                gap(value["beam", large], value["beam", small], bins == 0),
                 0,
             ),
             finding(
                 "a verifier beats the majority (40 % against 30 % at 2048)",
                 f"{WEIGHTED} - {MAJOR} at {large}",
-                self.gap(value[WEIGHTED, large], value[MAJOR, large]),
+                gap(value[WEIGHTED, large], value[MAJOR, large]),
                 +1,
             ),
         ]
@@ -194,7 +185,7 @@ class Figures:
                 finding(
                     "lookahead loses to beam search at equal generations",
                     "lookahead, k = 1 - beam, mean over budgets",
-                    self.gap(self.mean("lookahead, k = 1"), self.mean("beam")),
+                    gap(self.mean("lookahead, k = 1"), self.mean("beam")),
                     -1,
                 )
             )
@@ -211,25 +202,25 @@ class Figures:
             finding(
                 "revisions beat parallel attempts, chosen by a verifier (section 6.2: 41.5 % against 39 % at 64)",
                 f"{CHAIN} - {SIDE_BY_SIDE} at {large}",
-                self.gap(chain, parallel),
+                gap(chain, parallel),
                 +1,
             ),
             finding(
                 "revisions beat parallel attempts, chosen by majority (38 % against 35 % at 64)",
                 f"the same, by majority, at {large}",
-                self.gap(self.values[VOTED[CHAIN], large], self.values[VOTED[SIDE_BY_SIDE], large]),
+                gap(self.values[VOTED[CHAIN], large], self.values[VOTED[SIDE_BY_SIDE], large]),
                 +1,
             ),
             finding(
                 "on easy problems all attempts are best spent on one chain",
                 f"{CHAIN} - {SIDE_BY_SIDE} at {large}, bins 1-2",
-                self.gap(chain, parallel, self.bins_P <= 1),
+                gap(chain, parallel, self.bins_P <= 1),
                 +1,
             ),
             finding(
                 "on hard problems several chains are better than one",
                 f"{CHAINS} - {CHAIN} at {large}, bins 4-5",
-                self.gap(mixed, chain, self.bins_P >= 3),
+                gap(mixed, chain, self.bins_P >= 3),
                 +1,
             ),
         ]
@@ -248,13 +239,13 @@ class Figures:
             finding(
                 said.format("last", "min", 37, 35),
                 f"last - min, {WEIGHTED} at {self.sizes[-1]}",
-                self.gap(by["last"], by["min"]),
+                gap(by["last"], by["min"]),
                 +1,
             ),
             finding(
                 said.format("min", "product", 35, 27),
                 f"min - product, {WEIGHTED} at {self.sizes[-1]}",
-                self.gap(by["min"], by["product"]),
+                gap(by["min"], by["product"]),
                 +1,
             ),
         ]
@@ -294,10 +285,20 @@ class Figures:
         return mean_P
 
 
-def finding(paper: str, measured: str, gap: tuple[float, float, float], sign: int) -> Finding:
+def gap(one: Floats, other: Floats, members_P: Any = slice(None)) -> tuple[float, float, float]:
+    """The paired difference in accuracy, with its interval over problems."""
+    difference_P = (one - other)[members_P][:, None]
+    if not len(difference_P):
+        return math.nan, math.nan, math.nan
+    mean = difference_P.mean(axis=0)
+    low, high = interval(mean, resample(difference_P, BOOTSTRAP), BOOTSTRAP.level)
+    return float(mean[0]), float(low[0]), float(high[0])
+
+
+def finding(paper: str, measured: str, found: tuple[float, float, float], sign: int) -> Finding:
     """`sign`: whether the paper's difference is above 0, below, or none: that is confirmed by an interval within
     `NONE`, not by one that is wide."""
-    value, low, high = gap
+    value, low, high = found
     above, below = low > 0, high < 0
     verdict: Literal["confirmed", "contradicted", "open"]
     if math.isnan(value):

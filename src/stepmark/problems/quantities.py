@@ -306,9 +306,9 @@ def solve(problem: Problem) -> tuple[str, ...]:
     return steps_of(situation(problem.question))
 
 
-def steps_of(said: Situation) -> tuple[str, ...]:
-    """The steps that solve what `said` says."""
-    values, order = said.values, said.order
+def steps_of(said: Situation, values: Mapping[str, int] | None = None) -> tuple[str, ...]:
+    """The steps that solve what `said` says, with its values, or with those that somebody found instead."""
+    values, order = said.values if values is None else values, said.order
     steps = [said.facts[name].line for name in reversed(order)]
     steps += [_value_line(said.facts[name], values) for name in order if said.facts[name].operation]
     return (*steps, f"Answer: {values[said.asked]}")

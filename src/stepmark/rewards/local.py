@@ -16,7 +16,7 @@ from stepmark.engine.engine import Engine
 from stepmark.precision import Dtype, device, resolve
 from stepmark.rewards.base import checked
 from stepmark.rewards.examples import Encoded, Encoder, SolutionEncoder
-from stepmark.rewards.model import Likelihood, RewardNet, Spec, load
+from stepmark.rewards.model import Likelihood, RewardNet, Spec, load, probability, squashed
 from stepmark.types import Cost, Prefix, StepScores
 
 KNOWN = 1 << 18
@@ -90,23 +90,22 @@ class LocalReward:
         least = [expected_K[begin - first : end - first].min().item() for begin, end in pairwise((first, *judged))]
         if self._kind == "orm":
             least = list(accumulate([known[-1][1] if known else 0.0, *least], min))[1:]
-        logits_S = logits_K[[end - first for end in judged]].double() + self._surprise * torch.tensor(least)
-        scores_S = logits_S.sigmoid().where(logits_S.isfinite(), torch.nan)
-        return list(zip(scores_S.tolist(), least, strict=True)), reading.cost
+        logits_S = logits_K[[end - first for end in judged]] + self._surprise * torch.tensor(least)
+        return list(zip(squashed(logits_S[:, None], probability).tolist(), least, strict=True)), reading.cost
 
     async def _remembered(self, keys: list[bytes]) -> list[tuple[float, float]]:
-        """The scores of the first steps, as far as they are known once nobody reads a step of `keys`: what two
+        """What is known of the first steps, as far as it is known once nobody reads a step of `keys`: what two
         solutions share is read once, for both."""
         while True:
-            scores: list[tuple[float, float]] = []
+            known: list[tuple[float, float]] = []
             for key in keys:
                 if key not in self._known:
                     break
                 self._known.move_to_end(key)
-                scores.append(self._known[key])
-            reader = next((self._reading[key] for key in keys[len(scores) :] if key in self._reading), None)
+                known.append(self._known[key])
+            reader = next((self._reading[key] for key in keys[len(known) :] if key in self._reading), None)
             if reader is None:
-                return scores
+                return known
             await asyncio.wait([reader])
 
     def close(self) -> None:

@@ -108,6 +108,14 @@ class Likelihood(nn.Module):
         output: Any = self.lm[0].get_output_embeddings()  # type: ignore[no-untyped-call]
         return -cross_entropy(output(hidden_K_D.to(output.weight.dtype)).float(), following_K, reduction="none")
 
+    def least(self, hidden_B_T_D: Tensor, input_ids_B_T: Tensor, parts_B_T: Tensor) -> Tensor:
+        """The log-probability [B, T] of the least likely token so far of each token's part, 0 or less."""
+        inside_B_T = parts_B_T > 0
+        later_B_T = inside_B_T[:, 1:]
+        expected_B_T = hidden_B_T_D.new_zeros(input_ids_B_T.shape, dtype=torch.float32)
+        expected_B_T[inside_B_T] = self.expected(hidden_B_T_D[:, :-1][later_B_T], input_ids_B_T[:, 1:][later_B_T])
+        return running_least(expected_B_T, parts_B_T)
+
 
 def running_least(values_B_T: Tensor, parts_B_T: Tensor) -> Tensor:
     """The least value so far within a token's part; parts are numbered upwards, values lie above -10,000."""
@@ -128,6 +136,12 @@ def good(logits_K_3: Tensor) -> Tensor:
 def good_or_neutral(logits_K_3: Tensor) -> Tensor:
     """P(good) + P(neutral) of the classes good, neutral, wrong; Let's Verify's score."""
     return logits_K_3.softmax(-1)[:, :2].sum(-1)
+
+
+def squashed(logits_K_C: Tensor, squash: Squash) -> Tensor:
+    """The scores [K], in double precision so that sure ones keep their order; NaN where a logit is not finite."""
+    logits_K_C = logits_K_C.double()
+    return squash(logits_K_C).where(logits_K_C.isfinite().all(-1), torch.nan)
 
 
 class RewardNet(nn.Module):
@@ -164,20 +178,13 @@ class RewardNet(nn.Module):
         with torch.autocast(input_ids_B_T.device.type, enabled=False):  # the head is cheap: full precision always
             logits_K_C = self.head(hidden_B_T_D[where_B_T].float())
             if isinstance(self.head, Likelihood):
-                inside_B_T = parts_B_T > 0
-                following_B_T = inside_B_T[:, 1:]
-                expected_B_T = hidden_B_T_D.new_zeros(input_ids_B_T.shape, dtype=torch.float32)
-                expected_B_T[inside_B_T] = self.head.expected(
-                    hidden_B_T_D[:, :-1][following_B_T], input_ids_B_T[:, 1:][following_B_T]
-                )
-                least_B_T = running_least(expected_B_T, parts_B_T)
+                least_B_T = self.head.least(hidden_B_T_D, input_ids_B_T, parts_B_T)
                 logits_K_C = logits_K_C + self.head.weight * least_B_T[where_B_T][:, None]
             return logits_K_C
 
     def score(self, logits_K_C: Tensor) -> Tensor:
-        """The scores [K], in double precision so that sure ones keep their order; NaN where a logit is not finite."""
-        logits_K_C = logits_K_C.double()
-        return self._squash(logits_K_C).where(logits_K_C.isfinite().all(-1), torch.nan)
+        """The scores [K], as `squashed`."""
+        return squashed(logits_K_C, self._squash)
 
     def losses(self, logits_K_C: Tensor, targets_K: Tensor) -> Tensor:
         """The loss of each token: cross-entropy with the target probability or, of three classes, the rating; or the
