@@ -36,7 +36,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Llama
 
 from stepmark.engine.decoder import Decoder
 from stepmark.engine.engine import Engine
-from stepmark.engine.rows import Stops
+from stepmark.engine.samples import Stops
 from stepmark.policies import bundled
 from stepmark.policies.local import LocalPolicy
 from stepmark.precision import device, room

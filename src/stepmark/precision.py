@@ -21,7 +21,7 @@ def room(device: str | torch.device) -> tuple[int, int]:
     """How many samples to run at once there, and bytes for their keys and values. On a GPU a step costs the same for
     few rows and for many; a quarter of its free memory leaves room for a reward model."""
     if torch.device(device).type != "cuda":
-        return 512, 4 << 30
+        return 1024, 4 << 30
     return 4096, torch.cuda.mem_get_info(device)[0] // 4
 
 

@@ -7,7 +7,7 @@ import transformers
 from stepmark.engine.decoder import Decoder
 from stepmark.engine.draw import choose, keys, uniforms
 from stepmark.engine.engine import Engine
-from stepmark.engine.rows import Stops
+from stepmark.engine.samples import Stops
 
 VOCABULARY, END, NEWLINE, BLANK = 48, 1, 2, 3
 
@@ -79,8 +79,10 @@ def draw_alone(model, tokens, index, sampling):
         with torch.no_grad():
             logits = model(torch.tensor([ids])).logits[:, -1].float()
         token, logprob = choose(
-            *(logits, torch.from_numpy(uniforms(key, np.array([len(ids)])))),
-            *(torch.tensor([sampling.temperature]), torch.tensor([sampling.top_p]), torch.tensor([sampling.top_k])),
+            *(logits, torch.tensor([0]), torch.from_numpy(uniforms(key, np.array([len(ids)])))),
+            temperature_R=torch.tensor([float(sampling.temperature)]),
+            top_p_R=torch.tensor([float(sampling.top_p)]),
+            top_k_R=torch.tensor([sampling.top_k]),
         )
         ids.append(int(token))
         logprobs.append(float(logprob))

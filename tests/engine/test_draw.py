@@ -10,15 +10,20 @@ from stepmark.engine.draw import choose, keys, uniforms
 GRID = 4096
 
 
+def settings(temperature, top_p, top_k):
+    return {
+        **{"temperature_R": torch.as_tensor(temperature, dtype=torch.float32)},
+        **{"top_p_R": torch.as_tensor(top_p, dtype=torch.float32), "top_k_R": torch.as_tensor(top_k)},
+    }
+
+
 def spread(row, temperature=1.0, top_p=1.0, top_k=0):
     """Frequencies of the tokens drawn at evenly spaced uniforms: the distribution itself, within 1/GRID."""
-    count = torch.full((GRID,), 1.0)
     tokens, logprobs = choose(
-        row.expand(GRID, -1),
+        row[None],
+        torch.zeros(GRID, dtype=torch.long),
         (torch.arange(GRID) + 0.5) / GRID,
-        count * temperature,
-        count * top_p,
-        count.long() * top_k,
+        **settings([temperature], [top_p], [top_k]),
     )
     assert torch.allclose(logprobs, torch.log_softmax(row, -1)[tokens], atol=1e-5)
     return torch.bincount(tokens, minlength=len(row)) / GRID
@@ -45,25 +50,24 @@ def test_temperature_zero_is_the_most_likely_token():
 
 def test_a_token_of_probability_zero_is_never_drawn():
     row = torch.tensor([-torch.inf, 0.0, -torch.inf, 1.0, -torch.inf])
-    ones = torch.ones(2)
-    tokens, _ = choose(
-        row.expand(2, -1), torch.tensor([0.0, 1 - 2**-53], dtype=torch.float64), ones, ones, ones.long() * 0
-    )
+    uniform = torch.tensor([0.0, 1 - 2**-53], dtype=torch.float64)
+    tokens, _ = choose(row[None], torch.tensor([0, 0]), uniform, **settings([1], [1], [0]))
     assert tokens.tolist() == [1, 3]
 
 
-def test_a_row_does_not_depend_on_its_company():
+def test_a_draw_does_not_depend_on_its_company():
     generator = torch.Generator().manual_seed(2)
     logits = torch.randn(64, 30, generator=generator)
-    settings = (
-        torch.rand(64, generator=generator),
+    rows, uniform = torch.randint(0, 64, (500,), generator=generator), torch.rand(500, generator=generator)
+    wanted = (
         torch.rand(64, generator=generator).round(decimals=1) * 2,
         torch.rand(64, generator=generator) * 0.5 + 0.5,
         torch.randint(0, 4, (64,), generator=generator),
     )
-    together = choose(logits, *settings)
-    alone = [choose(logits[i : i + 1], *(s[i : i + 1] for s in settings)) for i in range(64)]
-    assert together[0].tolist() == [int(token) for token, _ in alone]
+    together, _ = choose(logits, rows, uniform, **settings(*wanted))
+    for i, row in enumerate(rows.tolist()):
+        own = settings(*(each[row][None] for each in wanted))
+        assert choose(logits[row][None], torch.zeros(1).long(), uniform[[i]], **own)[0].item() == together[i]
 
 
 def test_noise_is_splitmix64_of_key_and_position():

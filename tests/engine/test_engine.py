@@ -13,10 +13,11 @@ from tests.engine.reference import draw_alone, engine
 PROMPTS = [[0, 5, 6, 7, 8], [0, 5, 6, 7, 8, 9, 10, 11], [0, *range(4, 40)]]
 
 
-def test_samples_equal_those_of_transformers_for_each_family(family):
-    """Shared trunks (6 samples), own prefixes (2), sliding windows, prefixes of prefixes: the same tokens, the same
-    log-probabilities, the same finish."""
-    sampling = Sampling(max_tokens=12, seed=3)
+@pytest.mark.parametrize("temperature", [1, 0.3])
+def test_samples_equal_those_of_transformers_for_each_family(family, temperature):
+    """Shared trunks (6 samples), own prefixes (2), sliding windows, prefixes of prefixes, samples that part early or
+    late: the same tokens, the same log-probabilities, the same finish."""
+    sampling = Sampling(max_tokens=12, seed=3, temperature=temperature)
     requests = [(prompt, n) for prompt in PROMPTS for n in (6, 2)]
 
     async def run(model):

@@ -38,7 +38,8 @@ def words(samples):
 def assert_nothing_is_held(backend):
     backend._idle.wait()
     assert not backend._unanswered
-    assert backend.rows.count == backend.rows.blocks.count == backend.rows.trunks.count == 0
+    assert backend.samples.count == backend.rows.count == 0
+    assert backend.rows.blocks.count == backend.rows.trunks.count == 0
     assert all(node.pins == 0 for node in backend.tree._nodes() if node is not backend.tree.root)
     assert all(node.ready for node in backend.tree._nodes())
 
@@ -72,9 +73,9 @@ def test_memory_stays_under_its_limit(model):
 
 
 def test_costs_are_the_tokens_that_the_model_computed(model):
-    """Every token fed to the model is a computed prompt token, a scored one, or a generated one but for the first of
-    each sample, which the prefill gave; every prompt token is computed or cached."""
-    backend = engine(model, rows=16, memory=1 << 24)
+    """Every token fed to the model is a computed prompt token, a scored one, or a generated one that was continued,
+    once for all samples of a request that wrote the same up to it; every prompt token is computed or cached."""
+    backend = engine(model, rows=64, memory=1 << 24)
     fed, forward = [], backend.decoder.forward
     backend.decoder.forward = lambda ids, positions, attend: fed.append(len(ids)) or forward(ids, positions, attend)
     wanted = list(requests(40, seed=3))
@@ -87,7 +88,9 @@ def test_costs_are_the_tokens_that_the_model_computed(model):
     drawn, readings = asyncio.run(run())
     samples = [sample for request in drawn for sample in request]
     total = Cost.total([sample.cost for sample in samples] + [reading.cost for reading in readings])
-    assert sum(fed) == total.prompt + total.scored + total.generated - len(samples)
+    texts = [{ids[:end] for ids, _ in words(request) for end in range(1, len(ids))} for request in drawn]
+    assert sum(fed) == total.prompt + total.scored + sum(map(len, texts))
+    assert sum(map(len, texts)) < total.generated - len(samples)
     assert total.generated == sum(len(sample.token_ids) for sample in samples)
     assert total.prompt + total.cached + total.scored == sum(len(prompt) * (n + 1) for prompt, n, _ in wanted)
     assert total.requests == 2 * len(wanted)
@@ -195,7 +198,7 @@ def test_engines_take_turns_in_one_thread_and_fail_alone(model):
     alone = [words(asyncio.run(engine(model, memory=1 << 24).sample(*request))) for request in wanted]
     sound, other, failing = (engine(model, memory=1 << 24) for _ in range(3))
     for backend in (sound, other):
-        backend.rows.draw_first = partial(_noting, threads, backend.rows.draw_first)
+        backend.samples.draw_first = partial(_noting, threads, backend.samples.draw_first)
     failing.decoder.forward = None
 
     async def run():

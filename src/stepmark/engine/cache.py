@@ -82,14 +82,20 @@ class Blocks:
         self.table[rows, levels] = blocks
         return blocks
 
-    def fill(self, rows: Ints, kv: Tensor) -> None:
-        """Gives each of the rows, which have no blocks yet, the tokens `kv` [layers, 2, tokens, width]."""
+    def fill(self, row: int, kv: Tensor) -> None:
+        """Gives a row, which has no blocks yet, the tokens `kv` [layers, 2, tokens, width]."""
         need, (heads, _, size) = blocks_of(kv.shape[2]), self.kv.shape[3:]
-        blocks = self.add(np.repeat(rows, need), np.tile(np.arange(need), len(rows)))
+        blocks = self.add(np.full(need, row), np.arange(need))
         kv = torch.nn.functional.pad(kv, (0, 0, 0, need * BLOCK - kv.shape[2]))
-        kv = kv.view(*kv.shape[:2], 1, need, BLOCK, heads, size).transpose(4, 5)
-        kv = kv.expand(*kv.shape[:2], len(rows), *kv.shape[3:]).flatten(2, 3)
+        kv = kv.view(*kv.shape[:2], need, BLOCK, heads, size).transpose(3, 4)
         self.kv.index_copy_(2, torch.from_numpy(blocks).to(kv.device), kv)
+
+    def copy(self, rows: Ints, names: Ints, tokens: Ints) -> None:
+        """Gives the rows `names`, which have no blocks yet, copies of the first tokens of `rows`."""
+        counts = -(-tokens // BLOCK)
+        level = np.concatenate([np.arange(count) for count in counts]) if len(counts) else self.holes[:0]
+        source = self.table[np.repeat(rows, counts), level]
+        self._move(source, self.add(np.repeat(names, counts), level))
 
     def places(self, rows: Ints, columns: Ints) -> Tensor:
         """Where single tokens of rows are, head by head, when blocks are read as flat [blocks * heads * BLOCK]."""
@@ -121,10 +127,13 @@ class Blocks:
         left = self.count - len(self.holes)
         gaps = self.holes[self.holes < left]
         movers = left + np.flatnonzero(self.owner[left : self.count] >= 0)
-        target, source = (torch.from_numpy(x).to(self.kv.device) for x in (gaps, movers))
-        self.kv.index_copy_(2, target, self.kv.index_select(2, source))
+        self._move(movers, gaps)
         self.owner[gaps], self.level[gaps] = self.owner[movers], self.level[movers]
         self.count, self.holes = left, self.holes[:0]
+
+    def _move(self, blocks: Ints, to: Ints) -> None:
+        source, target = (torch.from_numpy(x).to(self.kv.device) for x in (blocks, to))
+        self.kv.index_copy_(2, target, self.kv.index_select(2, source))
 
 
 class Trunks:
@@ -158,10 +167,10 @@ class Trunks:
         longest = max(blocks_of(length) * BLOCK, self.longest)
         return self.count < len(self.lengths) and (self.count + 1) * longest <= self.tokens
 
-    def add(self, kv: Tensor, rows: int) -> int:
-        """A new trunk of tokens `kv` [layers, 2, tokens, width] that `rows` rows share."""
+    def add(self, kv: Tensor) -> int:
+        """A new trunk of tokens `kv` [layers, 2, tokens, width], of one row."""
         trunk = self.count
-        self.lengths[trunk], self.rows[trunk] = kv.shape[2], rows
+        self.lengths[trunk], self.rows[trunk] = kv.shape[2], 1
         self._make_room()
         self.count += 1
         self.kv[:, :, trunk, :, : kv.shape[2]] = kv.view(*kv.shape[:3], *self._kv.shape[3:]).transpose(2, 3)
@@ -179,6 +188,10 @@ class Trunks:
             old = self.kv[..., :kept, :].clone()
             self.length = length
             self.kv[..., :kept, :] = old
+
+    def share(self, trunk_N: Ints) -> None:
+        """One more row for each."""
+        np.add.at(self.rows, trunk_N, 1)
 
     def leave(self, trunk_N: Ints) -> Ints:
         """Rows leave their trunks; returns the new name of each trunk."""

@@ -31,28 +31,29 @@ def _mix(x: Keys) -> Keys:
 
 
 def choose(
-    logits_N_V: Tensor, uniform_N: Tensor, temperature_N: Tensor, top_p_N: Tensor, top_k_N: Tensor
+    logits_R_V: Tensor, row_N: Tensor, uniform_N: Tensor, *, temperature_R: Tensor, top_p_R: Tensor, top_k_R: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Tokens [N] and their log-probabilities [N] at temperature 1, by inverting each row's distribution at its uniform.
+    """Tokens [N] and their log-probabilities [N] at temperature 1, by inverting the distribution of each one's row at
+    its uniform.
 
-    `logits_N_V` is float32. Temperature 0 takes the most likely token (the first of equals). Top-k is applied before
+    `logits_R_V` is float32. Temperature 0 takes the most likely token (the first of equals). Top-k is applied before
     top-p, both to the distribution at the row's temperature; top-p keeps the fewest most likely tokens that reach it.
-    A row's result does not depend on the other rows.
+    A result does not depend on the other rows, nor on others of its row.
     """
-    greedy = temperature_N == 0
-    probs = torch.softmax(logits_N_V / torch.where(greedy, 1.0, temperature_N).unsqueeze(1), dim=-1)
-    limited = ((top_p_N < 1) | (top_k_N > 0)).nonzero().squeeze(1)
+    greedy_R = temperature_R == 0
+    probs = torch.softmax(logits_R_V / torch.where(greedy_R, 1.0, temperature_R).unsqueeze(1), dim=-1)
+    limited = ((top_p_R < 1) | (top_k_R > 0)).nonzero().squeeze(1)
     if len(limited):
-        probs[limited] = _truncate(probs[limited], top_p_N[limited], top_k_N[limited])
-    cumulative = probs.cumsum(dim=-1)
+        probs[limited] = _truncate(probs[limited], top_p_R[limited], top_k_R[limited])
+    cumulative = probs.cumsum(dim=-1).index_select(0, row_N)
     total = cumulative[:, -1:]
     point = torch.minimum(
         uniform_N.unsqueeze(1).to(total.dtype) * total, torch.nextafter(total, torch.zeros_like(total))
     )
-    drawn = torch.searchsorted(cumulative, point, right=True).squeeze(1)
-    likeliest = greedy.nonzero().squeeze(1)
-    tokens = drawn.index_copy_(0, likeliest, logits_N_V.index_select(0, likeliest).argmax(dim=-1))
-    return tokens, logits_N_V.log_softmax(dim=-1).gather(1, tokens.unsqueeze(1)).squeeze(1)
+    drawn_N = torch.searchsorted(cumulative, point, right=True).squeeze(1)
+    likeliest = greedy_R[row_N].nonzero().squeeze(1)
+    tokens_N = drawn_N.index_copy_(0, likeliest, logits_R_V.index_select(0, row_N[likeliest]).argmax(dim=-1))
+    return tokens_N, logits_R_V.log_softmax(dim=-1)[row_N, tokens_N]
 
 
 def _truncate(probs_N_V: Tensor, top_p_N: Tensor, top_k_N: Tensor) -> Tensor:

@@ -20,7 +20,8 @@ from torch import Tensor
 from stepmark.engine.attention import PrefillAttention
 from stepmark.engine.cache import Ints, Pool
 from stepmark.engine.decoder import Decoder
-from stepmark.engine.rows import STOP, Rows, Stops
+from stepmark.engine.rows import Rows
+from stepmark.engine.samples import SHARERS, STOP, Samples, Stops
 from stepmark.engine.tree import Node, Places, PrefixTree
 from stepmark.engine.worker import WORKER
 from stepmark.errors import BackendError, InputError
@@ -94,7 +95,8 @@ class Engine:
     them there (0 after the last), many at once, in the thread that computes. At most
     `rows` samples run at once, fewer when `memory` does not hold them: bytes of keys and values, a quarter for the
     prefix tree, a quarter for prefixes that running samples share, half for the samples' own tokens. A sample joins
-    when it can grow to its limit.
+    when it can grow to its limit. Samples of one request are computed as one for as long as they write the same; their
+    costs count what each has written.
 
     In float32 a sample's tokens do not depend on what else runs: its randomness is its own, and the logits differ by
     rounding only (about 1e-6), which changes a token about once in a million. In bfloat16 rounding is larger (about
@@ -108,7 +110,7 @@ class Engine:
         stops: Stops | None = None,
         *,
         readout: Callable[[Tensor, Tensor], Tensor] | None = None,
-        rows: int = 512,
+        rows: int = 1024,
         memory: int = 4 << 30,
     ) -> None:
         if head is None or stops is None:
@@ -122,7 +124,8 @@ class Engine:
         running = tokens - tokens // 4 if rows else 0
         self.tree = PrefixTree(tokens - running)
         self.pool = Pool(decoder, tokens - running)
-        self.rows = Rows(decoder, head, stops, rows=rows, tokens=running)
+        self.rows = Rows(decoder, head, rows=rows, trunks=rows // SHARERS[0], tokens=running)
+        self.samples = Samples(self.rows, stops, capacity=rows)
         self._lock = threading.Lock()
         self._inbox: list[_Sample | _Read] = []
         self._unanswered: set[_Sample | _Read] = set()
@@ -146,7 +149,7 @@ class Engine:
         if limit < 1:
             raise InputError(f"a prefix of {len(tokens)} tokens fills the context of {self.decoder.context}")
         job = _Sample(tuple(tokens), n, sampling, limit, left=n, drawn=[None] * n)
-        if not self.rows.portion(n, len(tokens), limit):
+        if not self.samples.portion(n, len(tokens), limit):
             raise InputError(
                 f"a prefix of {len(tokens)} tokens with {limit} new ones does not fit in the engine's memory",
                 remedy="give it more memory or lower max_tokens",
@@ -181,7 +184,7 @@ class Engine:
         with self._lock:
             self._broken = self._broken or BackendError("the engine is closed")
         self._idle.wait()
-        for name in ("decoder", "head", "readout", "tree", "pool", "rows", "_reads", "_waiting", "_ready"):
+        for name in ("decoder", "head", "readout", "tree", "pool", "rows", "samples", "_reads", "_waiting", "_ready"):
             vars(self).pop(name, None)
         torch.cuda.empty_cache()
 
@@ -237,7 +240,7 @@ class Engine:
                 else:
                     self._waiting.append(job)
             self._inbox.clear()
-            busy = bool(self._reads or self._waiting or self._ready or self.rows.count or self._given_up)
+            busy = bool(self._reads or self._waiting or self._ready or self.samples.count or self._given_up)
             if not busy:
                 self._idle.set()
             return busy
@@ -267,15 +270,15 @@ class Engine:
         for job in given_up.intersection(self._ready):
             self._ready.remove(job)
             self._unpin(job)
-        gone = [row for row in range(self.rows.count) if self.rows.owner[row] in given_up]
+        gone = [sample for sample in range(self.samples.count) if self.samples.owner[sample] in given_up]
         if gone:
-            self.rows.leave(np.array(gone))
+            self.samples.leave(np.array(gone))
 
     def _prefill(self) -> None:
         """Computes the unknown part of waiting sequences, each distinct one once."""
         batch: list[_Prefill] = []
         later: list[_Sample | _Read] = []
-        free = self.rows.capacity - self.rows.count - sum(job.n - job.joined for job in self._ready)
+        free = self.samples.capacity - self.samples.count - sum(job.n - job.joined for job in self._ready)
         longest = 0
         while len(batch) + len(later) < LOOK_AHEAD and (job := self._next(free)) is not None:
             match = self.tree.match(job.tokens)
@@ -362,39 +365,41 @@ class Engine:
         return iter(torch.split(values, [len(job.positions) for job, _ in reads]))
 
     def _join(self) -> None:
-        """Samples of prefilled prefixes take the free rows, in order."""
+        """Samples of prefilled prefixes join while there is room, in order."""
         while self._ready:
             job = self._ready[0]
             length, prefix = len(job.tokens), None
             while job.joined < job.n:
-                portion = self.rows.portion(job.n - job.joined, length, job.limit)
-                if not self.rows.room(portion, length, job.limit):
+                portion = self.samples.portion(job.n - job.joined, length, job.limit)
+                if not self.samples.room(portion, length, job.limit):
                     break
                 if prefix is None:
                     prefix = self.pool.read(self.tree.match(job.tokens).places)
                 assert job.logits is not None
                 indices = job.sampling.first + np.arange(job.joined, job.joined + portion)
-                self.rows.join(job, indices, prefix=prefix, logits=job.logits, sampling=job.sampling, limit=job.limit)
+                self.samples.join(
+                    job, indices, prefix=prefix, logits=job.logits, sampling=job.sampling, limit=job.limit
+                )
                 job.joined += portion
             if job.joined < job.n:
                 break
             self._unpin(self._ready.popleft())
-        self.rows.draw_first()
+        self.samples.draw_first()
         self._retire()
 
     def _decode(self) -> None:
-        if self.rows.count:
-            self.rows.step()
+        if self.samples.count:
+            self.samples.step()
             self._retire()
 
     def _retire(self) -> None:
-        """Finished rows leave; what may yet be continued joins the prefix tree."""
-        ended = self.rows.ended()
+        """Finished samples leave; what may yet be continued joins the prefix tree."""
+        ended = self.samples.ended()
         if not len(ended):
             return
-        self._remember(ended[self.rows.finish[ended] != STOP])
-        for row in ended:
-            done = self.rows.result(row)
+        self._remember(ended[self.samples.finish[ended] != STOP])
+        for sample in ended:
+            done = self.samples.result(sample)
             job: _Sample = done.owner
             length, count = len(job.tokens), len(done.token_ids)
             place = done.index - job.sampling.first
@@ -406,17 +411,17 @@ class Engine:
             job.left -= 1
             if not job.left and job.future.set_running_or_notify_cancel():
                 job.future.set_result([drawn for drawn in job.drawn if drawn is not None])
-        self.rows.leave(ended)
+        self.samples.leave(ended)
 
     def _remember(self, ended: Ints) -> None:
-        """Stores the keys and values of what rows wrote, except the last token, which was never fed."""
+        """Stores the keys and values of what samples wrote, except the last token, which was never fed."""
         nodes: list[Node] = []
         places: list[Places] = []
         rows: list[Ints] = []
         columns: list[Ints] = []
-        for row in ended:
-            job, count = self.rows.owner[row], self.rows.generated[row] - 1
-            tokens = job.tokens + tuple(self.rows.tokens[row, :count].tolist())
+        for sample in ended:
+            job, count = self.samples.owner[sample], self.samples.generated[sample] - 1
+            tokens = job.tokens + tuple(self.samples.tokens[sample, :count].tolist())
             match = self.tree.match(tokens)
             known = len(match.places)
             if not len(job.tokens) <= known < len(tokens):
@@ -427,6 +432,7 @@ class Engine:
             node.pins += 1
             nodes.append(node)
             places.append(node.places)  # of the whole run: a later row of this loop may split the node
+            row = self.samples.row[sample]
             end = self.rows.own[row]
             columns.append(np.arange(end - len(node.places), end))
             rows.append(np.full(len(node.places), row))

@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from stepmark.engine.decoder import Decoder
 from stepmark.engine.engine import Drawn, Engine
-from stepmark.engine.rows import Stops
+from stepmark.engine.samples import Stops
 from stepmark.errors import InputError
 from stepmark.policies.base import check_request
 from stepmark.policies.tokens import encode, plain_prompt
@@ -36,7 +36,7 @@ class LocalPolicy:
     """
 
     def __init__(
-        self, model: Any, tokenizer: Any, *, prompt: Prompt | None = None, rows: int = 512, memory: int = 4 << 30
+        self, model: Any, tokenizer: Any, *, prompt: Prompt | None = None, rows: int = 1024, memory: int = 4 << 30
     ) -> None:
         """`rows` samples run at once at most; `memory` is the limit of the key/value cache in bytes (see Engine)."""
         self.tokenizer = tokenizer
