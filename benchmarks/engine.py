@@ -169,22 +169,36 @@ def tokens_of(samples: list[list[Completion]]) -> int:
     return sum(len(completion.token_ids) for several in samples for completion in several)
 
 
+def distinct(samples: list[list[Completion]]) -> int:
+    """Tokens, counted once where samples of a request begin alike."""
+    return sum(
+        len({one.token_ids[: end + 1] for one in several for end in range(len(one.token_ids))}) for several in samples
+    )
+
+
 def sampling(options: argparse.Namespace) -> None:
     model, policy = bundled_pair(options.dtype)
+    rows, _ = room(device())
     prefixes = [Prefix(problem) for problem in problems(4 if options.small else options.problems)]
     prompts = [policy().encode(prefix) for prefix in prefixes for _ in range(32)]
     settings = Sampling(max_tokens=256)
 
-    def ours() -> int:
+    def samples() -> list[list[Completion]]:
         fresh = policy()
-        return tokens_of(gather([fresh.sample(prefix, 32, settings) for prefix in prefixes]))
+        return gather([fresh.sample(prefix, 32, settings) for prefix in prefixes])
+
+    def ours() -> int:
+        return tokens_of(samples())
+
+    drawn = samples()
+    print(f"sampling: {tokens_of(drawn):,} tokens are drawn, {distinct(drawn):,} of them after different texts")
 
     def theirs() -> int:
         return sum(map(len, generate(model, prompts, rows=512, pad=0, seed=0, max_new_tokens=256)))
 
     compare(f"sampling {options.dtype}, beside generate", ours, theirs, options)
     if options.vllm:
-        llm = {"model": str(bundled.PATH), "dtype": options.dtype, "max_num_seqs": 512, "max_model_len": 512}
+        llm = {"model": str(bundled.PATH), "dtype": options.dtype, "max_num_seqs": rows, "max_model_len": 512}
         peer = Peer(options.vllm, prompts[::32], llm=llm, n=32, temperature=1.0, max_tokens=256)
         compare(f"sampling {options.dtype}, beside vLLM", ours, peer, options)
         peer.close()

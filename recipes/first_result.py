@@ -19,8 +19,8 @@ import numpy as np
 import tyro
 
 from stepmark.evaluate.curves import Difference
-from stepmark.evaluate.pool import Key
-from stepmark.loop import KINDS, Result, Settings, best_of_n, loop
+from stepmark.evaluate.pool import MAJORITY, Key
+from stepmark.loop import KINDS, Result, Settings, key, loop
 from stepmark.report import write
 from stepmark.report.loop import agreement, first_errors, report, steps_of
 from stepmark.rewards.auc import auc, within_problem_auc
@@ -47,10 +47,12 @@ def main(args: FirstResult) -> None:
         point = curve.points[-1]
         name = " ".join(filter(None, (curve.method, curve.scores, curve.aggregate)))
         print(f"  {name:32} {point.accuracy:.4f}  [{point.low:.4f}, {point.high:.4f}]")
-    orm, prm = best_of_n("orm", settings), best_of_n("prm", settings)
-    for one, other in ((prm, orm), (orm, ("majority", None, None)), (prm, ("majority", None, None))):
-        gap = _difference(result, one, other, settings.candidates)
-        print(f"  {one[1]} - {other[1] or other[0]:<24} {gap.difference:+.4f}  [{gap.low:+.4f}, {gap.high:+.4f}]")
+    for method in ("best_of_n", "weighted_vote"):
+        orm, prm = key(method, "orm", settings), key(method, "prm", settings)
+        for one, other in ((prm, orm), (orm, MAJORITY), (prm, MAJORITY)):
+            gap = _difference(result, one, other, settings.candidates)
+            name = f"{method}: {one[1]} - {other[1] or other[0]}"
+            print(f"  {name:32} {gap.difference:+.4f}  [{gap.low:+.4f}, {gap.high:+.4f}]")
     for kind in KINDS:
         scores, right, problems = steps_of(result.fresh, result.scores[kind])
         drops = [drop.value for drop in result.drops[kind]]

@@ -97,9 +97,9 @@ class Result:
     """of each stage of this start"""
 
 
-def best_of_n(kind: Kind, settings: Settings) -> Key:
+def key(method: Literal["best_of_n", "weighted_vote"], kind: Kind, settings: Settings) -> Key:
     """The method's key in the comparison. An outcome reward model's score is its last one."""
-    return "best_of_n", kind.upper(), settings.aggregate if kind == "prm" else "last"
+    return method, kind.upper(), settings.aggregate if kind == "prm" else "last"
 
 
 async def loop(out: Path, settings: Settings, say: Callable[[str], None]) -> Result:
@@ -247,7 +247,8 @@ def _compare(
         for kind in KINDS
     ]
     ns = default_sizes(settings.candidates)
-    return compare(graded, scored, ns=ns, baselines=(MAJORITY, best_of_n("orm", settings)))
+    by_orm = key("best_of_n", "orm", settings), key("weighted_vote", "orm", settings)
+    return compare(graded, scored, ns=ns, baselines=(MAJORITY, *by_orm))
 
 
 @contextmanager

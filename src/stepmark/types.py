@@ -25,7 +25,7 @@ class Cost:
     cached: int = 0
     """prompt tokens that were taken from a cache"""
     generated: int = 0
-    """tokens sampled from the policy"""
+    """tokens sampled from the policy; of every sample, though the engine computes equal beginnings once"""
     scored: int = 0
     """tokens a reward model computed"""
     requests: int = 0

@@ -75,7 +75,7 @@ def test_training_a_step_moves_its_own_score(base: Path, tmp_path: Path, head: H
     """One solution learnt by heart: alternating targets come out at their own steps; off by one, they would not."""
     steps = ("so 1", "so 2", "so 3", "so 4")
     targets = (1.0, 0.0, 1.0, 0.0)
-    settings = Train(head=head, marker="<|judge|>", past_first_error=True, epochs=40, learning_rate=1e-2, held_out=0)
+    settings = Train(head=head, marker="<|judge|>", past_first_error=True, epochs=80, learning_rate=1e-2, held_out=0)
     train("prm", [Example(problem(), steps, targets)], base, tmp_path / "out", settings)
     assert scores(tmp_path / "out", steps) == pytest.approx(targets, abs=0.05)
 

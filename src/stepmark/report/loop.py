@@ -11,7 +11,7 @@ from stepmark.evaluate.intervals import Bootstrap, accuracy_interval, resample
 from stepmark.evaluate.steps import calibration, first_error
 from stepmark.grading import grade
 from stepmark.labels import hard
-from stepmark.loop import KINDS, Labelled, Pool, Result, Settings, best_of_n
+from stepmark.loop import KINDS, Labelled, Pool, Result, Settings, key
 from stepmark.problems import quantities
 from stepmark.report.curves import curve_pictures, gain_picture, headline
 from stepmark.report.page import Report
@@ -26,7 +26,7 @@ from stepmark.types import SolutionScores
 def report(result: Result, settings: Settings, command: str) -> Report:
     """What the loop found, as a page."""
     comparison = result.comparison
-    prm, n = best_of_n("prm", settings), settings.candidates
+    prm, n = key("best_of_n", "prm", settings), settings.candidates
     over_majority = next(
         d
         for d in comparison.differences
@@ -47,7 +47,10 @@ def report(result: Result, settings: Settings, command: str) -> Report:
         differences=comparison.differences,
         solutions=tuple(
             contrasts(
-                kind.upper(), best_of_n(kind, settings)[2] or "", _judged(result, kind, settings), rated_by="the oracle"
+                kind.upper(),
+                key("best_of_n", kind, settings)[2] or "",
+                _judged(result, kind, settings),
+                rated_by="the oracle",
             )
             for kind in reversed(KINDS)
         ),
@@ -169,7 +172,7 @@ def _bar(name: str, problems: Sequence[str], agrees: Sequence[bool]) -> Bar:
 
 
 def _judged(result: Result, kind: Kind, settings: Settings) -> list[Judged]:
-    how = best_of_n(kind, settings)[2]
+    how = key("best_of_n", kind, settings)[2]
     assert how is not None
     judged = []
     for (problem, candidates), row in zip(result.fresh, result.scores[kind], strict=True):

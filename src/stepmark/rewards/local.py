@@ -41,10 +41,10 @@ class LocalReward:
         self.engine = Engine(Decoder(net.lm.base_model), readout=partial(_judge, net), memory=memory)
         self._kind = net.kind
         self._surprise = net.head.weight.item() if isinstance(net.head, Likelihood) else None
-        """the weight of the least log-probability (head `likelihood`)"""
+        """the weight of the least margin (head `likelihood`)"""
         self._encoder = encoder
         self._known: OrderedDict[bytes, tuple[float, float]] = OrderedDict()
-        """of a step its score, and the log-probability of the least likely token so far (head `likelihood`)"""
+        """of a step its score, and the least margin of its tokens, or of all so far (head `likelihood`)"""
         self._reading: dict[bytes, asyncio.Future[None]] = {}
         """steps that are being read, each with what tells that it is over"""
 
@@ -79,15 +79,15 @@ class LocalReward:
         return found
 
     async def _read(self, encoded: Encoded, known: list[tuple[float, float]]) -> tuple[list[tuple[float, float]], Cost]:
-        """Score and least log-probability of each step after the known ones, and what reading them cost."""
+        """Score and least margin of each step after the known ones, and what reading them cost."""
         judged = encoded.judged_S[len(known) :]
         if self._surprise is None:
             reading = await self.engine.read(encoded.ids_T, judged)
             return [(score, 0.0) for score in reading.values.tolist()], reading.cost
         first = encoded.judged_S[len(known) - 1] if known else encoded.start - 1
         reading = await self.engine.read(encoded.ids_T, range(first, judged[-1] + 1))
-        logits_K, expected_K = reading.values.unbind(1)
-        least = [expected_K[begin - first : end - first].min().item() for begin, end in pairwise((first, *judged))]
+        logits_K, margins_K = reading.values.unbind(1)
+        least = [margins_K[begin - first : end - first].min().item() for begin, end in pairwise((first, *judged))]
         if self._kind == "orm":
             least = list(accumulate([known[-1][1] if known else 0.0, *least], min))[1:]
         logits_S = logits_K[[end - first for end in judged]] + self._surprise * torch.tensor(least)
@@ -116,10 +116,10 @@ class LocalReward:
 
 def _judge(net: RewardNet, hidden_K_D: torch.Tensor, following_K: torch.Tensor) -> torch.Tensor:
     """Scores [K]; with the head `likelihood`, of which the score is not of one token alone, [K, 2]: its logit, and the
-    log-probability of the token that follows."""
+    margin of the token that follows."""
     head, hidden_K_D = net.head, hidden_K_D.float()
     if isinstance(head, Likelihood):
-        return torch.stack([head(hidden_K_D)[:, 0], head.expected(hidden_K_D, following_K)], 1).detach().cpu()
+        return torch.stack([head(hidden_K_D)[:, 0], head.margins(hidden_K_D, following_K)], 1).detach().cpu()
     return net.score(head(hidden_K_D)).cpu()
 
 

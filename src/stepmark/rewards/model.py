@@ -81,13 +81,15 @@ class LabelTokens:
 
 
 class Likelihood(nn.Module):
-    """A linear layer on the hidden state, and beside it the log-probability that the model itself gives to the least
-    likely token of what is judged, weighted.
+    """A linear layer on the hidden state, and beside it, weighted, how far the least expected token of what is judged
+    lies below the token that the model itself would have written there.
 
     A causal model forms its idea of the next token in its last layers, and only tokens after that one can compare the
     two: with few layers left for it, a head on hidden states alone does not see a wrong digit. The model's own surprise
-    does, and being trained with the rest it becomes a detector of what is wrong. Related: rewards that are a model's
-    log-probabilities (Yuan et al. 2024, arXiv 2412.01981), which have no other part and need a reference model.
+    does, and being trained with the rest it becomes a detector of what is wrong. A token's margin is the logarithm of
+    its probability over that of the likeliest one: where a solution may go on in several ways, each of them is
+    unlikely, and none is a surprise. Related: rewards that are a model's log-probabilities (Yuan et al. 2024, arXiv
+    2412.01981), which have no other part and need a reference model.
     """
 
     def __init__(self, lm: PreTrainedModel) -> None:
@@ -96,25 +98,27 @@ class Likelihood(nn.Module):
         self.linear = nn.Linear(lm.config.get_text_config().hidden_size, 1)
         self.weight = nn.Parameter(torch.ones(()))
         nn.init.zeros_(self.linear.weight)
-        nn.init.constant_(self.linear.bias, 2.0)  # so that a token of probability .13 makes a new head undecided
+        nn.init.constant_(self.linear.bias, 2.0)  # so that a token at e^-2 of the likeliest makes a new head undecided
 
     def forward(self, hidden_K_D: Tensor) -> Tensor:
         """The part of the logits [K, 1] that comes from the hidden states."""
         logits_K_1: Tensor = self.linear(hidden_K_D)
         return logits_K_1
 
-    def expected(self, hidden_K_D: Tensor, following_K: Tensor) -> Tensor:
-        """The log-probabilities [K] of the tokens that follow hidden states."""
+    def margins(self, hidden_K_D: Tensor, following_K: Tensor) -> Tensor:
+        """The margins [K] of the tokens that follow hidden states, 0 or less."""
         output: Any = self.lm[0].get_output_embeddings()  # type: ignore[no-untyped-call]
-        return -cross_entropy(output(hidden_K_D.to(output.weight.dtype)).float(), following_K, reduction="none")
+        logits_K_V = output(hidden_K_D.to(output.weight.dtype)).float()
+        margins_K: Tensor = logits_K_V.gather(1, following_K[:, None])[:, 0] - logits_K_V.amax(1)
+        return margins_K
 
     def least(self, hidden_B_T_D: Tensor, input_ids_B_T: Tensor, parts_B_T: Tensor) -> Tensor:
-        """The log-probability [B, T] of the least likely token so far of each token's part, 0 or less."""
+        """The least margin [B, T] so far within each token's part."""
         inside_B_T = parts_B_T > 0
         later_B_T = inside_B_T[:, 1:]
-        expected_B_T = hidden_B_T_D.new_zeros(input_ids_B_T.shape, dtype=torch.float32)
-        expected_B_T[inside_B_T] = self.expected(hidden_B_T_D[:, :-1][later_B_T], input_ids_B_T[:, 1:][later_B_T])
-        return running_least(expected_B_T, parts_B_T)
+        margins_B_T = hidden_B_T_D.new_zeros(input_ids_B_T.shape, dtype=torch.float32)
+        margins_B_T[inside_B_T] = self.margins(hidden_B_T_D[:, :-1][later_B_T], input_ids_B_T[:, 1:][later_B_T])
+        return running_least(margins_B_T, parts_B_T)
 
 
 def running_least(values_B_T: Tensor, parts_B_T: Tensor) -> Tensor:

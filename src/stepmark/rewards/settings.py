@@ -11,7 +11,7 @@ from stepmark.rewards.examples import Classes, Kind, Neutral
 Head = Literal["label_tokens", "linear", "two_layer", "likelihood"]
 """`label_tokens`: tokens of the language model, whose logits it has already; `linear`: a new layer on the last hidden
 state; `two_layer`: two with a ReLU between, as Qwen2.5-Math-PRM has; `likelihood`: a new layer, and beside it how
-likely the model itself finds the least likely token of the step (PRM) or of the solution so far (ORM)"""
+far the least expected token of the step (PRM), or of the solution so far (ORM), lies below the model's own choice"""
 
 Loss = Literal["cross_entropy", "squared_error"]
 """of a score that is a probability from its target, which may be soft"""
