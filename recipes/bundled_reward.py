@@ -1,6 +1,6 @@
 """Makes the bundled reward model of one that was trained.
 
-    python -m recipes.first_result --out runs/bundled --labels oracle --problems 3200 --tests 500
+    python -m recipes.first_result --out runs/bundled --labels oracle --problems 3200 --tests 1500
     python -m recipes.bundled_reward --trained runs/bundled/prm --out src/stepmark/rewards/bundled/model
 
 The first takes about an hour on two CPU cores. The second rounds the weights to bfloat16, which halves the file.

@@ -106,3 +106,5 @@ def test_a_save_that_was_cut_short_leaves_no_directory(base: Path, tmp_path: Pat
     save(net, tokenizer, SPEC, tmp_path / "reward")
     load(tmp_path / "reward")
     assert [path.name for path in tmp_path.iterdir()] == ["reward"]
+    with pytest.raises(InputError, match="already"):
+        save(net, tokenizer, SPEC, tmp_path / "reward")

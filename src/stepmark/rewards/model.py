@@ -297,7 +297,9 @@ def load_lm(path: str | Path, dtype: torch.dtype = torch.float32) -> tuple[PreTr
 
 
 def save(net: RewardNet, tokenizer: PreTrainedTokenizerBase, spec: Spec, path: Path) -> None:
-    """Writes the directory; it appears complete or not at all."""
+    """Writes the directory; it appears complete or not at all. Raises `InputError` where something is there already."""
+    if path.exists():
+        raise InputError("there is something here already", path=path, remedy="name a directory that does not exist")
     partial = path.with_name(path.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
