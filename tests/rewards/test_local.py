@@ -66,7 +66,7 @@ def test_a_score_is_what_the_model_says_at_the_marker(saved: Path, head: Head) -
             linear = load_file(saved / HEAD_FILE)
             hidden = AutoModel.from_pretrained(saved)(torch.tensor([ids])).last_hidden_state[0]
             expected = torch.sigmoid(hidden[[11, 15]] @ linear["weight"][0] + linear["bias"]).tolist()
-    assert max(expected) - min(expected) > 0.0005
+    assert max(expected) - min(expected) > (0.0005 if head == "likelihood" else 0.01)
     (scored,) = score(saved, Prefix(problem(7), ("good 1", "bad 4")))
     assert scored.scores == pytest.approx(expected, abs=1e-5)
 

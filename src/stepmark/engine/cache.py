@@ -93,7 +93,7 @@ class Blocks:
     def copy(self, rows: Ints, names: Ints, tokens: Ints) -> None:
         """Gives the rows `names`, which have no blocks yet, copies of the first tokens of `rows`."""
         counts = -(-tokens // BLOCK)
-        level = np.concatenate([np.arange(count) for count in counts]) if len(counts) else self.holes[:0]
+        level = np.concatenate([np.arange(count) for count in counts])
         source = self.table[np.repeat(rows, counts), level]
         self._move(source, self.add(np.repeat(names, counts), level))
 

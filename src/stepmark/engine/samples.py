@@ -127,7 +127,8 @@ class Samples:
         texts, place_N = np.unique(row_N * len(self.stops.ends) + last_N, return_inverse=True)
         row_T, id_T = np.divmod(texts, len(self.stops.ends))
         new = np.flatnonzero(row_T[1:] == row_T[:-1]) + 1  # the first text of each row keeps the row
-        row_T[new] = self.rows.branch(row_T[new])
+        if len(new):
+            row_T[new] = self.rows.branch(row_T[new])
         row_N[:] = row_T[place_N]
         ids_R = np.empty(len(row_T), np.int64)
         ids_R[row_T] = id_T
