@@ -127,19 +127,25 @@ heights = st.lists(st.floats(0, 1), min_size=1, max_size=9)
 def test_names_of_lines_do_not_overlap(ys: list[float]) -> None:
     """At least a gap apart, in the order of their lines, none outside the chart while there is room."""
     gap = 0.05
-    places = _apart([{"x": 1, "y": y} for y in ys], gap, 0.0, 1.0)
-    order = sorted(range(len(ys)), key=lambda i: places[i])
-    assert all(places[b] - places[a] >= gap - 1e-9 for a, b in pairwise(order))
-    assert all(ys[a] <= ys[b] for a, b in pairwise(order))
-    assert min(places) >= -1e-9
-    assert max(places) <= 1 + 1e-9
+    named = sorted(
+        _apart([{"x": 10 + i / 10, "y": y} for i, y in enumerate(ys)], gap, 0.0, 1.0), key=lambda one: one["place"]
+    )
+    assert sorted(one["y"] for one in named) == sorted(ys)
+    assert {one["x"] for one in named} == {10 + (len(ys) - 1) / 10}
+    assert all(b["place"] - a["place"] >= gap - 1e-9 and a["y"] <= b["y"] for a, b in pairwise(named))
+    assert named[0]["place"] >= -1e-9
+    assert named[-1]["place"] <= 1 + 1e-9
 
 
 @given(heights)
 def test_a_name_that_has_room_stands_at_its_line(ys: list[float]) -> None:
-    ys = [0.1 * round(10 * y) for y in set(ys)]
-    ys = sorted(set(ys))
-    assert _apart([{"x": 1, "y": y} for y in ys], 0.05, 0.0, 1.0) == pytest.approx(ys)
+    ys = sorted({0.1 * round(10 * y) for y in ys})
+    assert [one["place"] for one in _apart([{"x": 1, "y": y} for y in ys], 0.05, 0.0, 1.0)] == pytest.approx(ys)
+
+
+def test_names_of_lines_that_end_apart_do_not_move_each_other() -> None:
+    ends = [{"x": 1, "y": 0.5}, {"x": 2, "y": 0.5}]
+    assert _apart(ends, 0.05, 0.0, 1.0) == [{**end, "place": 0.5} for end in ends]
 
 
 @given(st.floats(0, 1), st.floats(0, 1))

@@ -20,6 +20,8 @@ TIP = "(datum.datum || datum).tip"
 """the tip of a point, or of the region where it is the nearest (there, Vega-Lite mistakes the datum of named fields)"""
 LABEL = 17
 """height in pixels of a series' name, at the end of its line"""
+NEAR = 1.15
+"""lines that end at values of x within this factor have their names in one column"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +94,9 @@ def line_chart(
         .properties(name="points")  # else altair counts its charts, and a name depends on those before
     )
     ends = [{"series": series.name, **rows[-1]} for series, rows in lines.items()]
-    places = _apart(ends, LABEL * (high - low) / HEIGHT, low, high)
+    named = _apart(ends, LABEL * (high - low) / HEIGHT, low, high)
     text = (
-        alt.Chart(alt.InlineData(values=[{**end, "place": place} for end, place in zip(ends, places, strict=True)]))
+        alt.Chart(alt.InlineData(values=named))
         .transform_filter("labels && indexof(hidden, datum.series) < 0")
         .encode(x=x, y=alt.Y("place:Q", scale=scale, axis=axis), text="series:N")
     )
@@ -197,22 +199,30 @@ def _ticks(low: float, high: float) -> list[float]:
     return [round(step * i, 2) for i in range(first, max(last, first + 1) + 1)]
 
 
-def _apart(ends: Sequence[Mapping[str, Any]], gap: float, low: float, high: float) -> list[float]:
-    """Heights for the names of the lines: those that end at the same x at least `gap` apart, and with that restriction
-    closest to the ends of their lines (isotonic regression, by pooling neighbours)."""
-    places: list[float] = [0.0] * len(ends)
-    for x in {end["x"] for end in ends}:
-        order = sorted((i for i, end in enumerate(ends) if end["x"] == x), key=lambda i: ends[i]["y"])
+def _apart(ends: Sequence[Mapping[str, Any]], gap: float, low: float, high: float) -> list[dict[str, Any]]:
+    """The ends of the lines with a `place` for their names: names of lines that end at about the same x start at the
+    same x, at heights at least `gap` apart, and with that restriction closest to the ends of their lines (isotonic
+    regression, by pooling neighbours)."""
+    columns: list[list[Mapping[str, Any]]] = []
+    for end in sorted(ends, key=lambda end: end["x"]):
+        if columns and end["x"] <= NEAR * columns[-1][0]["x"]:
+            columns[-1].append(end)
+        else:
+            columns.append([end])
+    named: list[dict[str, Any]] = []
+    for column in columns:
+        order = sorted(column, key=lambda end: end["y"])
         pools: list[list[float]] = []  # of the heights, less the gaps below them
-        for rank, i in enumerate(order):
-            pools.append([ends[i]["y"] - rank * gap])
+        for rank, end in enumerate(order):
+            pools.append([end["y"] - rank * gap])
             while len(pools) > 1 and _mean(pools[-2]) > _mean(pools[-1]):
                 pools[-2:] = [pools[-2] + pools[-1]]
         heights = [_mean(pool) for pool in pools for _ in pool]
         shift = min(0.0, high - (heights[-1] + (len(order) - 1) * gap))
-        for rank, (i, height) in enumerate(zip(order, heights, strict=True)):
-            places[i] = max(height + shift, low) + rank * gap
-    return places
+        right = max(end["x"] for end in column)
+        for rank, (end, height) in enumerate(zip(order, heights, strict=True)):
+            named.append({**end, "x": right, "place": max(height + shift, low) + rank * gap})
+    return named
 
 
 def _mean(values: Sequence[float]) -> float:
