@@ -12,9 +12,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
+import torch
+
+from stepmark.engine.processes import spread
 from stepmark.evaluate.pool import MAJORITY, Comparison, Graded, Key, Scored, compare, default_sizes
 from stepmark.evaluate.sensitivity import Drop, drop, probe
 from stepmark.grading import classes, grade
@@ -22,14 +26,14 @@ from stepmark.labels import Rollout, RolloutLabels, distinct, hard, label, soft
 from stepmark.policies import bundled
 from stepmark.policies.base import Policy
 from stepmark.policies.draw import draw
-from stepmark.precision import bfloat16_is_fast, device
+from stepmark.precision import bfloat16_is_fast, device, room
 from stepmark.problems import quantities
 from stepmark.records import Run
 from stepmark.rewards.aggregate import Aggregation
 from stepmark.rewards.base import RewardModel
 from stepmark.rewards.examples import Example, Kind, from_signed
 from stepmark.rewards.judge import judge
-from stepmark.rewards.local import LocalReward
+from stepmark.rewards.local import MEMORY, LocalReward
 from stepmark.rewards.settings import Head, Train
 from stepmark.rewards.train import TrainResult, train
 from stepmark.types import Problem, Sampling, Solution, SolutionScores, StepLabels
@@ -102,6 +106,12 @@ def key(method: Literal["best_of_n", "weighted_vote"], kind: Kind, settings: Set
     return method, kind.upper(), settings.aggregate if kind == "prm" else "last"
 
 
+def processes() -> int:
+    """That draw and score fastest with a model as small as the bundled one: one for each thread, up to 4, of which each
+    takes half a gigabyte; a single one on a GPU."""
+    return 1 if device() == "cuda" else min(torch.get_num_threads(), 4)
+
+
 async def loop(out: Path, settings: Settings, say: Callable[[str], None]) -> Result:
     """Every stage in turn, recorded in the run `out`; `say` gets a line about each.
 
@@ -111,7 +121,7 @@ async def loop(out: Path, settings: Settings, say: Callable[[str], None]) -> Res
     training = list(quantities.generate("train", settings.problems, seed=POOL_SEED + settings.seed))
     tests = list(quantities.generate("test", settings.tests, seed=settings.seed))
     sampling = Sampling(max_tokens=MAX_TOKENS, seed=settings.seed)
-    policy = bundled.load()
+    policy = spread(bundled.load, processes(), memory=room(device())[1])
     with Run.open(out, settings) as run:
         with _timed("drawing solutions", seconds):
             drawn = await draw(run, training, policy, settings.solutions, sampling, name="solutions")
@@ -141,7 +151,7 @@ async def loop(out: Path, settings: Settings, say: Callable[[str], None]) -> Res
         drops: dict[Kind, list[Drop]] = {}
         for kind in KINDS:
             with _timed(f"scoring by the {kind.upper()}", seconds):
-                reward = LocalReward.load(out / kind, dtype="auto")
+                reward = spread(partial(LocalReward.load, out / kind, dtype="auto"), processes(), memory=MEMORY)
                 scores[kind] = await judge(run, fresh, reward, name=f"scores-{kind}")
                 drops[kind] = await _drops(reward, fresh)
                 reward.close()

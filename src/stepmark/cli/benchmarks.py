@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from stepmark.evaluate.prmbench import PRMBench
     from stepmark.evaluate.scores import Scores
     from stepmark.evaluate.sensitivity import Change, Drop, Probe
-    from stepmark.rewards.families.outcome import OutcomeReward
-    from stepmark.rewards.local import LocalReward
+    from stepmark.rewards.base import RewardModel
     from stepmark.types import LabelledSolution
 
 
@@ -326,6 +325,6 @@ def write_figures(path: Path, figures: dict[str, Any]) -> None:
 
 
 @cache
-def _reward(reward: Path, family: str | None) -> LocalReward | OutcomeReward:
+def _reward(reward: Path, family: str | None) -> RewardModel:
     """The reward model, read once for all that the verb asks of it; it ends with the process."""
     return load_reward(reward_path(reward), family)

@@ -4,6 +4,7 @@ import os
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -13,7 +14,9 @@ from stepmark.errors import InputError
 
 if TYPE_CHECKING:
     from stepmark.budget.flops import ModelSize
+    from stepmark.engine.processes import Processes
     from stepmark.policies.base import Policy
+    from stepmark.precision import Dtype
     from stepmark.rewards.base import RewardModel
     from stepmark.rewards.families.outcome import OutcomeReward
     from stepmark.rewards.local import LocalReward
@@ -48,6 +51,9 @@ class PolicyOptions:
     """who writes"""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """of a model directory; auto is the one it was saved in, but float32 where the CPU would emulate bfloat16"""
+    processes: int = 1
+    """that compute, each with a copy of the models and its share of processor and memory: for a small model on a CPU
+    much faster than threads; as many as there are cores, say"""
     at_once: int = 64
     """requests to a server in flight at most"""
     key_variable: str = "OPENAI_API_KEY"
@@ -64,6 +70,8 @@ class PolicyOptions:
             raise InputError(
                 "a server and a model's name go together", remedy="give --policy URL and --model, or neither"
             )
+        if self.processes != 1 and self.remote:
+            raise InputError("a server has processes of its own", remedy="leave --processes out")
         if self.endpoint.prompt is not None and "{question}" not in self.endpoint.prompt:
             raise InputError("the prompt has no question", remedy="put {question} where it belongs")
 
@@ -101,10 +109,13 @@ class PolicyOptions:
             ) as policy:
                 yield policy
             return
+        from stepmark.engine.processes import spread
         from stepmark.policies import bundled
         from stepmark.policies.local import LocalPolicy
+        from stepmark.precision import device, room
 
-        here = bundled.load() if self.policy == BUNDLED else LocalPolicy.load(self.policy, dtype=self.dtype)
+        load = bundled.load if self.policy == BUNDLED else partial(LocalPolicy.load, self.policy, dtype=self.dtype)
+        here = spread(load, self.processes, memory=room(device())[1])
         try:
             yield here
         finally:
@@ -158,12 +169,12 @@ class RewardOptions:
         return None if self.path is None else ModelSize.read(self.path)
 
     @contextmanager
-    def open(self, problems: "Sequence[Problem]") -> "Iterator[RewardModel | None]":
+    def open(self, problems: "Sequence[Problem]", processes: int = 1) -> "Iterator[RewardModel | None]":
         """Raises InputError where the oracle does not know a problem."""
         if self.path is None:
             yield self._oracle(problems) if self.reward else None
             return
-        reward = load_reward(self.path, self.family, line_ends(self.separator), self.reward_dtype)
+        reward = load_reward(self.path, self.family, line_ends(self.separator), self.reward_dtype, processes)
         try:
             yield reward
         finally:
@@ -204,10 +215,24 @@ def load_reward(
     family: str | None = None,
     separator: str | None = None,
     dtype: Literal["float32", "bfloat16"] = "float32",
-) -> "LocalReward | OutcomeReward":
-    """The reward model in a directory; prints how it is read."""
+    processes: int = 1,
+) -> "LocalReward | OutcomeReward | Processes":
+    """The reward model in a directory, in so many processes; prints how it is read."""
+    from stepmark.engine.processes import spread
     from stepmark.rewards.families import load
+    from stepmark.rewards.local import MEMORY
 
     loaded = load(path, family, separator=separator, dtype=dtype)
     print(loaded.told)
-    return loaded.reward
+    if processes == 1:
+        return loaded.reward
+    loaded.reward.close()
+    return spread(partial(_reward, path, family, separator, dtype), processes, memory=MEMORY)
+
+
+def _reward(
+    path: Path, family: str | None, separator: str | None, dtype: "Dtype", *, memory: int
+) -> "LocalReward | OutcomeReward":
+    from stepmark.rewards.families import load
+
+    return load(path, family, separator=separator, dtype=dtype, memory=memory).reward

@@ -56,6 +56,9 @@ class Score:
     """how a published model is read: math-shepherd, rlhflow, skywork-o1, qwen-math-prm, er-prm, pqm, llemma, trl"""
     separator: str | None = None
     r"""of the steps, for models that were trained with different ones (trl, pure); \n stands for a line end"""
+    processes: int = 1
+    """that compute, each with a copy of the model and its share of processor and memory: for a small model on a CPU
+    much faster than threads; as many as there are cores, say"""
 
     def run(self) -> int:
         import asyncio
@@ -68,7 +71,7 @@ class Score:
         pool = self._pool()
         path = reward_path(self.reward)
         separator = line_ends(self.separator)
-        reward = load_reward(path, self.family, separator, self.dtype)
+        reward = load_reward(path, self.family, separator, self.dtype, self.processes)
 
         async def work(run: Run) -> tuple[list[SolutionScores | None], float]:
             try:

@@ -74,7 +74,7 @@ class Search(Generic[S]):
         settings = sized(self.settings, self.by, self.judge, self.size)
         setup = Setup(self.strategy, settings, self.by.told(), self.judge.told())
         check(setup, scored=self.judge.reward is not None)
-        with self.judge.open(chosen) as reward, Run.open(self.out, setup, compressed=True) as run:
+        with self.judge.open(chosen, self.by.processes) as reward, Run.open(self.out, setup, compressed=True) as run:
             problems.record(run, chosen)
             before = {one.problem_id for one in run.read("searches", SearchResult)}
             found, seconds = asyncio.run(self._work(run, chosen, reward, setup))

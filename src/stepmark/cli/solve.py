@@ -62,7 +62,7 @@ class Solve(Generic[S]):
         setup = Setup(self.strategy, settings, self.by.told(), self.judge.told())
         check(setup, scored=self.judge.reward is not None)
         console = Console()
-        with self.judge.open([problem]) as reward:
+        with self.judge.open([problem], self.by.processes) as reward:
             try:
                 result, seconds = asyncio.run(self._watched(console, problem, reward, setup))
             except KeyboardInterrupt:

@@ -10,4 +10,5 @@ samples.py   the running samples: what each has drawn, and on which row
 openmp.py    who holds the processor's threads
 worker.py    the thread that computes, one for all engines of the process
 engine.py    requests join and leave a running batch; the awaitable face
+processes.py a policy or a reward model in several processes
 """

@@ -19,6 +19,8 @@ from stepmark.rewards.examples import Encoded, Encoder, SolutionEncoder
 from stepmark.rewards.model import Likelihood, RewardNet, Spec, load, probability, squashed
 from stepmark.types import Cost, Prefix, StepScores
 
+MEMORY = 1 << 30
+"""bytes of keys and values"""
 KNOWN = 1 << 18
 """steps whose scores are remembered, the least recently used forgotten first: some 40 MB"""
 
@@ -34,7 +36,7 @@ class LocalReward:
     The cost counts as `scored` what was computed, as `cached` what was known.
     """
 
-    def __init__(self, net: RewardNet, encoder: SolutionEncoder, spec: Spec | None, *, memory: int = 1 << 30) -> None:
+    def __init__(self, net: RewardNet, encoder: SolutionEncoder, spec: Spec | None, *, memory: int = MEMORY) -> None:
         """`spec`: None for another's model (`stepmark.rewards.families`). `memory`: the limit of the key/value cache in
         bytes. Raises InputError for an architecture that the engine does not know."""
         self.spec = spec
@@ -49,7 +51,7 @@ class LocalReward:
         """steps that are being read, each with what tells that it is over"""
 
     @classmethod
-    def load(cls, path: str | Path, *, dtype: Dtype = "float32", memory: int = 1 << 30) -> Self:
+    def load(cls, path: str | Path, *, dtype: Dtype = "float32", memory: int = MEMORY) -> Self:
         """`dtype` "auto" is bfloat16 where that is fast. Raises `InputError` where the directory lacks its description,
         tokenizer or weights."""
         net, tokenizer, spec = load(path, resolve(dtype, torch.bfloat16, device()))

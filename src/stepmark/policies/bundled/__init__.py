@@ -15,6 +15,6 @@ MARKER = "<|judge|>"
 """the token at which its critiques judge a step: the next one is ` +` or ` -`"""
 
 
-def load() -> LocalPolicy:
+def load(*, memory: int | None = None) -> LocalPolicy:
     """The bundled policy, in float32: on a CPU as fast as bfloat16 at this size, and the same samples everywhere."""
-    return LocalPolicy.load(PATH, dtype="float32")
+    return LocalPolicy.load(PATH, dtype="float32", memory=memory)

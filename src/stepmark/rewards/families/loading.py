@@ -22,7 +22,7 @@ from stepmark.rewards.examples import Encoder, Layout, SolutionEncoder
 from stepmark.rewards.families.family import FAMILIES, Chat, Family, Labels, Layers, Pieces, VocabularyMean
 from stepmark.rewards.families.outcome import OutcomeReward
 from stepmark.rewards.families.text import Text, TextEncoder
-from stepmark.rewards.local import LocalReward
+from stepmark.rewards.local import MEMORY, LocalReward
 from stepmark.rewards.model import SPEC_FILE, LabelTokens, RewardNet
 
 DATE = "26 Jul 2024"
@@ -55,7 +55,7 @@ def load(
     *,
     separator: str | None = None,
     dtype: Dtype = "float32",
-    memory: int = 1 << 30,
+    memory: int = MEMORY,
 ) -> Loaded:
     """The reward model in directory `path`: one that stepmark trained, or a published one of a kind in `FAMILIES`.
 
