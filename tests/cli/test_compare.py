@@ -30,7 +30,7 @@ def runs(tmp_path, monkeypatch):
         (wrong, "majority", "problems", ["--strategy", "parallel", "--choose", "majority", "--n", "2"]),
         (wrong, "fewer", "fewer", ["--strategy", "parallel", "--choose", "majority", "--n", "2"]),
     ):
-        monkeypatch.setattr(bundled, "load", lambda policy=policy: policy)
+        monkeypatch.setattr(bundled, "load", lambda policy=policy, **_: policy)
         out = ["--problems", str(tmp_path / f"{file}.jsonl"), "--out", str(tmp_path / name)]
         assert main(["search", *out, *words]) == 0
     return tmp_path

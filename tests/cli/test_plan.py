@@ -23,7 +23,7 @@ def runs(tmp_path_factory):
     )
     policy.close = lambda: None
     patch = pytest.MonkeyPatch()
-    patch.setattr(bundled, "load", lambda: policy)
+    patch.setattr(bundled, "load", lambda **_: policy)
     write(home / "problems.jsonl", PROBLEMS)
     for name, options in {
         "two": ["parallel", "--n", "2"],

@@ -37,7 +37,7 @@ def scripted(monkeypatch):
     """The bundled policy replaced by one that writes three solutions: right or wrong, and one that never ends."""
     policy = ScriptedPolicy.replies(["a\nAnswer: 2\n", "b\nAnswer: 3\n", "x" * 100])
     policy.close = lambda: None
-    monkeypatch.setattr(bundled, "load", lambda: policy)
+    monkeypatch.setattr(bundled, "load", lambda **_: policy)
     return policy
 
 

@@ -35,10 +35,14 @@ def files(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_pool_is_scored_as_the_model_that_was_named(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_a_pool_is_scored_as_the_model_that_was_named(
+    files: Path, capsys: pytest.CaptureFixture[str], processes: str
+) -> None:
     """With as many scores as steps, each candidate's its own."""
     words = ["score", "--reward", str(files / "prm"), "--candidates", str(files / "pool.jsonl")]
-    assert main([*words, "--out", str(files / "out"), "--family", "trl", "--separator", "\\n\\n"]) == 0
+    how = ["--family", "trl", "--separator", "\\n\\n", "--processes", processes]
+    assert main([*words, "--out", str(files / "out"), *how]) == 0
     said = capsys.readouterr().out
     assert "read, as told, as trl" in said
     assert "6 solutions scored" in said

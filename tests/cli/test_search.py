@@ -37,7 +37,7 @@ def scripted(monkeypatch):
         lambda prefix, index, seed: "" if prefix.steps else f"Answer: {gold[prefix.problem.question.splitlines()[0]]}\n"
     )
     policy.close = lambda: None
-    monkeypatch.setattr(bundled, "load", lambda: policy)
+    monkeypatch.setattr(bundled, "load", lambda **_: policy)
     return policy
 
 
@@ -50,6 +50,33 @@ def without_split(result):
     the last bits of log-probabilities."""
     nodes = [replace(one, logprob=0.0, cost=Cost(generated=one.cost.generated)) for one in result.nodes]
     return replace(result, nodes=tuple(nodes), cost=Cost(generated=result.cost.generated), flops=None)
+
+
+def test_scores_are_combined_as_the_reward_model_says(tmp_path, problems, scripted):
+    for out, words, combined in (
+        ("as it says", ["--reward", "bundled"], "product"),
+        ("as told", ["--reward", "bundled", "--aggregate", "min"], "min"),
+        ("nothing says", ["--reward", "noisy"], "last"),
+    ):
+        assert search(problems, tmp_path / out, "--strategy", "parallel", "--n", "2", *words) == 0
+        assert read_searches(tmp_path / out).setup.settings.combine == combined
+
+
+def test_several_processes_grow_the_same_trees(tmp_path, problems):
+    for processes in (1, 2):
+        words = ["--strategy", "beam", "--n", "4", "--reward", "bundled", "--processes", str(processes)]
+        assert search(problems, tmp_path / str(processes), *words) == 0
+    one, two = (read_searches(tmp_path / name) for name in ("1", "2"))
+    assert [[node.token_ids for node in result.nodes] for result in one.results] == [
+        [node.token_ids for node in result.nodes] for result in two.results
+    ]
+    assert [result.cost.generated for result in one.results] == [result.cost.generated for result in two.results]
+
+
+def test_a_server_has_processes_of_its_own(tmp_path, problems, capsys):
+    server = ["--policy", "http://nowhere", "--model", "m", "--processes", "2"]
+    assert search(problems, tmp_path / "run", "--strategy", "beam", "--reward", "noisy", *server) == 2
+    assert "leave --processes out" in capsys.readouterr().err
 
 
 def test_a_killed_command_goes_on_to_the_same_trees(tmp_path, problems):

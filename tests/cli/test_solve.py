@@ -54,7 +54,7 @@ def test_every_first_step_is_shown_or_counted_as_given_up():
 def scripted(monkeypatch):
     policy = ScriptedPolicy.replies(["Answer: 2\n"])
     policy.close = lambda: None
-    monkeypatch.setattr(bundled, "load", lambda: policy)
+    monkeypatch.setattr(bundled, "load", lambda **_: policy)
 
 
 def test_an_answer_comes_with_its_cost(scripted, capsys):
@@ -90,7 +90,7 @@ def test_an_interrupt_ends_it_and_shows_how_far_it_came(monkeypatch, capsys):
             self.calls.append("closed")
 
     policy = Interrupted.replies(["Answer: 2\n", "Answer: 3\n"])
-    monkeypatch.setattr(bundled, "load", lambda: policy)
+    monkeypatch.setattr(bundled, "load", lambda **_: policy)
     assert main(["solve", PROBLEM_OF_TWO.question, "--confidence", "1"]) == 130
     out = capsys.readouterr().out
     assert "Answer: 2 ×2" in out

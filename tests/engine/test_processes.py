@@ -2,9 +2,13 @@
 
 import asyncio
 import os
+import signal
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -147,3 +151,24 @@ def test_a_model_that_cannot_be_loaded_is_told(load, error, words):
 def test_no_processes_compute_nothing():
     with pytest.raises(InputError, match="at least 1"):
         spread(bundled.load, 0, memory=MEMORY)
+
+
+def test_processes_end_with_the_one_that_asks_them_even_if_it_is_killed():
+    script = (
+        "import os, signal\n"
+        "from stepmark.engine.processes import Processes\n"
+        "from tests.engine.apart import Slow\n"
+        "if __name__ == '__main__':\n"
+        "    policy = Processes(Slow, 2, threads=2)\n"
+        "    print(*(member.process.pid for member in policy._members), flush=True)\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert told.returncode == -signal.SIGKILL, told.stderr
+    left = {int(pid) for pid in told.stdout.split()}
+    assert len(left) == 2
+    end = time.monotonic() + 20
+    while left and time.monotonic() < end:
+        left = {pid for pid in left if (Path("/proc") / str(pid)).exists()}
+        time.sleep(0.05)
+    assert not left

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from stepmark.engine.processes import Processes
     from stepmark.policies.base import Policy
     from stepmark.precision import Dtype
+    from stepmark.rewards.aggregate import Aggregation
     from stepmark.rewards.base import RewardModel
     from stepmark.rewards.families.outcome import OutcomeReward
     from stepmark.rewards.local import LocalReward
@@ -167,6 +168,13 @@ class RewardOptions:
         from stepmark.budget.flops import ModelSize
 
         return None if self.path is None else ModelSize.read(self.path)
+
+    def aggregate(self) -> "Aggregation | None":
+        """How its step scores are best combined, where its directory tells."""
+        from stepmark.rewards.model import SPEC_FILE, read_spec
+
+        path = self.path
+        return None if path is None or not (path / SPEC_FILE).is_file() else read_spec(path).aggregate
 
     @contextmanager
     def open(self, problems: "Sequence[Problem]", processes: int = 1) -> "Iterator[RewardModel | None]":

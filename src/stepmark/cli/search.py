@@ -71,7 +71,7 @@ class Search(Generic[S]):
 
         self.by.check()
         chosen = problems.read(self.problems)
-        settings = sized(self.settings, self.by, self.judge, self.size)
+        settings = completed(self.settings, self.by, self.judge, self.size)
         setup = Setup(self.strategy, settings, self.by.told(), self.judge.told())
         check(setup, scored=self.judge.reward is not None)
         with self.judge.open(chosen, self.by.processes) as reward, Run.open(self.out, setup, compressed=True) as run:
@@ -106,8 +106,10 @@ class Search(Generic[S]):
             return await solve(run, chosen, policy, reward, setup, aside=aside), time.monotonic() - began
 
 
-def sized(settings: Settings, by: PolicyOptions, judge: RewardOptions, of_server: Path | None) -> Settings:
-    """The settings with the models' sizes, where they are known. Raises InputError where a budget needs them."""
+def completed(settings: Settings, by: PolicyOptions, judge: RewardOptions, of_server: Path | None) -> Settings:
+    """The settings with the aggregation, and with the models' sizes where they are known. Raises InputError where a
+    budget needs them."""
+    settings = replace(settings, aggregate=settings.aggregate or judge.aggregate())
     policy = by.size(of_server)
     if policy is not None:
         return replace(settings, models=Models(policy, judge.size()))

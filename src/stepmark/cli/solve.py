@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar, cast
 import tyro
 
 from stepmark.cli.models import PolicyOptions, RewardOptions
-from stepmark.cli.search import sized
+from stepmark.cli.search import completed
 from stepmark.cli.strategy import settings_of
 from stepmark.search.settings import Settings
 
@@ -58,7 +58,7 @@ class Solve(Generic[S]):
 
         self.by.check()
         problem = Problem("question", self.question, "", "command line")
-        settings = sized(self.settings, self.by, self.judge, None)
+        settings = completed(self.settings, self.by, self.judge, None)
         setup = Setup(self.strategy, settings, self.by.told(), self.judge.told())
         check(setup, scored=self.judge.reward is not None)
         console = Console()

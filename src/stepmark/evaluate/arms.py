@@ -169,4 +169,4 @@ def pool(run: Searches, name: str) -> tuple[list[Graded], Scored | None]:
         return graded, None
     scores_P_N_S = [[node.scores for node in result.nodes] for result in run.results]
     tokens_P_N = [[node.scoring.scored for node in result.nodes] for result in run.results]
-    return graded, Scored(name, run.setup.settings.aggregate, scores_P_N_S, tokens_P_N)
+    return graded, Scored(name, run.setup.settings.combine, scores_P_N_S, tokens_P_N)

@@ -311,8 +311,8 @@ def save(net: RewardNet, tokenizer: PreTrainedTokenizerBase, spec: Spec, path: P
     partial.replace(path)
 
 
-def load(path: str | Path, dtype: torch.dtype = torch.float32) -> tuple[RewardNet, PreTrainedTokenizerBase, Spec]:
-    """Reads what `save` wrote. Raises `InputError` naming what is missing or broken."""
+def read_spec(path: str | Path) -> Spec:
+    """The description of the reward model in a directory that `save` wrote. Raises `InputError` where there is none."""
     path = Path(path)
     file = path / SPEC_FILE
     if not file.is_file():
@@ -320,9 +320,14 @@ def load(path: str | Path, dtype: torch.dtype = torch.float32) -> tuple[RewardNe
             f"no reward model here: {SPEC_FILE} is missing", path=path, remedy="name a directory that training wrote"
         )
     try:
-        spec = msgspec.json.decode(file.read_bytes(), type=Spec)
+        return msgspec.json.decode(file.read_bytes(), type=Spec)
     except msgspec.MsgspecError as error:
         raise InputError(f"not the description of a reward model: {error}", path=file) from error
+
+
+def load(path: str | Path, dtype: torch.dtype = torch.float32) -> tuple[RewardNet, PreTrainedTokenizerBase, Spec]:
+    """Reads what `save` wrote. Raises `InputError` naming what is missing or broken."""
+    path, spec = Path(path), read_spec(path)
     lm, tokenizer = load_lm(path, dtype)
     net = build(lm, tokenizer, spec)
     if isinstance(net.head, nn.Module):

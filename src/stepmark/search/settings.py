@@ -10,15 +10,16 @@ from stepmark.search.choose import Choice
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Common to all strategies. Defaults are those of Snell et al. 2024 (arXiv 2408.03314) where it gives them: the
-    last step's score, a vote weighted by it, at most 40 steps."""
+    """Common to all strategies. Defaults are those of Snell et al. 2024 (arXiv 2408.03314) where it gives them: a vote
+    weighted by the scores, at most 40 steps."""
 
     steered = True
     """whether scores decide what is drawn, and not only which solution is chosen"""
     choose: Choice = "weighted"
     """how the answer is chosen among the finished solutions"""
-    aggregate: Aggregation = "last"
-    """how step scores become the score of a solution, or of a part of one"""
+    aggregate: Aggregation | None = None
+    """how step scores become the score of a solution, or of a part of one. By default as the reward model's directory
+    says (`use:`); where it does not, the last one counts, as in the paper"""
     temperature: float = 0.8
     """of sampling; 0 is greedy"""
     max_tokens: int = 1024
@@ -32,6 +33,11 @@ class Settings:
     """the models' sizes; without them no FLOPs are counted"""
     seed: int = 0
     """the same seed grows the same trees"""
+
+    @property
+    def combine(self) -> Aggregation:
+        """The aggregation, also where none was named."""
+        return self.aggregate or "last"
 
     @property
     def scored(self) -> bool:

@@ -233,8 +233,8 @@ class Tree:
         for node in whole:
             node.scores = self._scores.get(node.steps)
             if node.scores is not None:
-                node.key = sort_key(node.scores, self.settings.aggregate)
-                node.value = aggregate(node.scores, self.settings.aggregate)
+                node.key = sort_key(node.scores, self.settings.combine)
+                node.value = aggregate(node.scores, self.settings.combine)
 
     def distinct(self, nodes: Iterable[Growing]) -> list[Growing]:
         """The nodes whose steps no node before them has; the others are marked as duplicates. Cut ones are left out."""
@@ -282,7 +282,7 @@ class Tree:
     def choose(self, candidates: Sequence[Growing], how: Choice, *what: str) -> Growing | None:
         """One of the candidates, as `stepmark.search.choose` does; `what` names the choice, for its lots."""
         answers, keys = [_answer(node) for node in candidates], [node.key for node in candidates]
-        chosen = choose(answers, keys, how, self.settings.aggregate, self.rng("choice", *what))
+        chosen = choose(answers, keys, how, self.settings.combine, self.rng("choice", *what))
         return None if chosen is None else candidates[chosen]
 
     def result(self, strategy: str, candidates: Sequence[Growing] | None = None) -> SearchResult:
