@@ -1,7 +1,7 @@
 """The engine beside `generate` and beside itself, each pair interleaved in one run.
 
     python -m benchmarks.engine [CASE ...] [--dtype float32] [--repeats 5] [--vllm PYTHON] [--clock cpu] [--small]
-        [--problems 64] [--solutions 200]
+        [--problems 64] [--solutions 200] [--processes 2] [--skip-generate]
 
 Prints, for each case, the median seconds of both sides and the median of the paired ratios with its range. Threads are
 those of OMP_NUM_THREADS; `--vllm` names the python of an environment with vLLM, which then takes part in `sampling` and
@@ -28,6 +28,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Llama
 
 from stepmark.engine.decoder import Decoder
 from stepmark.engine.engine import Engine
+from stepmark.engine.processes import spread
 from stepmark.engine.samples import Stops
 from stepmark.policies import bundled
 from stepmark.policies.local import LocalPolicy
@@ -65,12 +67,21 @@ Side = Callable[[], int]
 """runs one side once and returns how many tokens it made or read"""
 
 
-def compare(name: str, ours: Side, theirs: Side, options: argparse.Namespace, share: float = 1.0) -> None:
-    """`share` is the part of our work that the other side does."""
+def compare(
+    name: str,
+    ours: Side,
+    theirs: Side,
+    options: argparse.Namespace,
+    *,
+    share: float = 1.0,
+    before: Callable[[], None] = lambda: None,
+) -> None:
+    """`share` is the part of our work that the other side does; `before` is done before each of ours, untimed."""
     clock = time.process_time if options.clock == "cpu" else time.perf_counter
     seconds: dict[Side, list[float]] = {ours: [], theirs: []}
     tokens: dict[Side, int] = {}
     for _ in range(options.repeats):
+        before()
         for side, spent in seconds.items():
             start = clock()
             tokens[side] = side()
@@ -182,9 +193,18 @@ def sampling(options: argparse.Namespace) -> None:
     prefixes = [Prefix(problem) for problem in problems(4 if options.small else options.problems)]
     prompts = [policy().encode(prefix) for prefix in prefixes for _ in range(32)]
     settings = Sampling(max_tokens=256)
+    load = partial(LocalPolicy.load, bundled.PATH, dtype=options.dtype)
+    fresh: Any = policy()
+
+    def start() -> None:
+        """A policy that knows none of the prompts, but has drawn something, as vLLM has once it is ready."""
+        nonlocal fresh
+        fresh.close()
+        fresh = policy() if options.processes == 1 else spread(load, options.processes, memory=room(device())[1])
+        others = [Prefix(quantities.problem("test", 3, i, 6)) for i in range(options.processes)]
+        gather([fresh.sample(prefix, 32, settings) for prefix in others])
 
     def samples() -> list[list[Completion]]:
-        fresh = policy()
         return gather([fresh.sample(prefix, 32, settings) for prefix in prefixes])
 
     def ours() -> int:
@@ -196,12 +216,15 @@ def sampling(options: argparse.Namespace) -> None:
     def theirs() -> int:
         return sum(map(len, generate(model, prompts, rows=512, pad=0, seed=0, max_new_tokens=256)))
 
-    compare(f"sampling {options.dtype}, beside generate", ours, theirs, options)
+    name = f"sampling {options.dtype}, {len(prefixes)} problems, processes: {options.processes}"
+    if not options.skip_generate:
+        compare(f"{name}, beside generate", ours, theirs, options, before=start)
     if options.vllm:
         llm = {"model": str(bundled.PATH), "dtype": options.dtype, "max_num_seqs": rows, "max_model_len": 512}
         peer = Peer(options.vllm, prompts[::32], llm=llm, n=32, temperature=1.0, max_tokens=256)
-        compare(f"sampling {options.dtype}, beside vLLM", ours, peer, options)
+        compare(f"{name}, beside vLLM", ours, peer, options, before=start)
         peer.close()
+    fresh.close()
 
 
 def large(options: argparse.Namespace) -> None:
@@ -369,7 +392,9 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--problems", type=int, default=64, help="of sampling")
     parser.add_argument("--solutions", type=int, default=200, help="of rollouts")
+    parser.add_argument("--processes", type=int, default=1, help="of the engine, in sampling")
     parser.add_argument("--vllm", metavar="PYTHON")
+    parser.add_argument("--skip-generate", action="store_true", help="in sampling: it takes minutes for 64 problems")
     parser.add_argument("--clock", choices=["wall", "cpu"], default="wall")
     parser.add_argument("--small", action="store_true")
     options = parser.parse_args()
