@@ -24,7 +24,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import httpx
+import httpx2
 
 from stepmark.grading import extract, grade
 from stepmark.policies import bundled
@@ -185,7 +185,7 @@ def theirs(options: argparse.Namespace, chosen: Sequence[Problem]) -> list[str |
 
 def generated(url: str) -> float:
     """Tokens that the server has generated since it started."""
-    lines = httpx.get(f"{url}/metrics", timeout=60).text.splitlines()
+    lines = httpx2.get(f"{url}/metrics", timeout=60).text.splitlines()
     return sum(float(line.split()[-1]) for line in lines if line.startswith("vllm:generation_tokens_total"))
 
 

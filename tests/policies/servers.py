@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from stepmark.policies.bundled import PATH
@@ -95,6 +95,6 @@ def _running(command: list[str]) -> Iterator[str]:
 
 
 def _answers(url: str) -> bool:
-    with contextlib.suppress(httpx.TransportError):
-        return httpx.get(f"{url}/health").is_success
+    with contextlib.suppress(httpx2.TransportError):
+        return httpx2.get(f"{url}/health").is_success
     return False

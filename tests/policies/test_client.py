@@ -5,7 +5,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
-import httpx
+import httpx2
 import pytest
 
 from stepmark.errors import BackendError, InputError
@@ -25,14 +25,14 @@ class Server:
         self.most = max(self.most, self.running)
         await asyncio.sleep(0)
         self.running -= 1
-        answer = self.answers.pop(0) if self.answers else httpx.Response(200, content=b"{}")
+        answer = self.answers.pop(0) if self.answers else httpx2.Response(200, content=b"{}")
         if isinstance(answer, Exception):
             raise answer
         return answer
 
     def post(self, times=1, **options):
         async def run():
-            async with Client("http://server/v1", transport=httpx.MockTransport(self), **options) as client:
+            async with Client("http://server/v1", transport=httpx2.MockTransport(self), **options) as client:
                 return await asyncio.gather(*(client.post("/v1/completions", {"n": i}) for i in range(times)))
 
         return asyncio.run(run())
@@ -50,15 +50,15 @@ def waits(monkeypatch):
     return waits
 
 
-BUSY = httpx.Response(429)
+BUSY = httpx2.Response(429)
 
 
 @pytest.mark.parametrize(
     "failure",
     [
-        *(httpx.Response(status) for status in (408, 429, 500, 502, 503, 504)),
-        *(kind("gone") for kind in (httpx.ConnectError, httpx.ReadError, httpx.ReadTimeout, httpx.PoolTimeout)),
-        httpx.RemoteProtocolError("the connection was closed"),
+        *(httpx2.Response(status) for status in (408, 429, 500, 502, 503, 504)),
+        *(kind("gone") for kind in (httpx2.ConnectError, httpx2.ReadError, httpx2.ReadTimeout, httpx2.PoolTimeout)),
+        httpx2.RemoteProtocolError("the connection was closed"),
     ],
     ids=repr,
 )
@@ -71,7 +71,7 @@ def test_what_may_pass_is_tried_again(failure, waits):
 
 def test_waits_are_random_below_a_bound_that_doubles(waits):
     with pytest.raises(BackendError):
-        Server(*(httpx.Response(500) for _ in range(12))).post(tries=12)
+        Server(*(httpx2.Response(500) for _ in range(12))).post(tries=12)
     bounds = [min(module.LONGEST_DELAY, module.FIRST_DELAY * 2**i) for i in range(11)]
     assert all(0 <= wait <= bound for wait, bound in zip(waits, bounds, strict=True))
     assert len(set(waits)) == len(waits)  # equal ones have probability 0
@@ -80,7 +80,7 @@ def test_waits_are_random_below_a_bound_that_doubles(waits):
 def test_a_server_that_asks_for_time_gets_it(waits):
     in_a_minute = datetime.now(UTC) + timedelta(seconds=60)
     for asked in ("7", format_datetime(in_a_minute)):
-        Server(httpx.Response(429, headers={"Retry-After": asked})).post()
+        Server(httpx2.Response(429, headers={"Retry-After": asked})).post()
     since = (datetime.now(UTC) - in_a_minute).total_seconds() + 60
     assert 7 <= waits[0] <= 7 + module.FIRST_DELAY
     assert 59 - since <= waits[1] <= 60 + module.FIRST_DELAY  # a date has no fractions of a second
@@ -88,18 +88,18 @@ def test_a_server_that_asks_for_time_gets_it(waits):
 
 def test_a_server_that_asks_for_too_much_time_is_not_asked_again(waits):
     with pytest.raises(BackendError, match=r"come tomorrow.*after 1 try"):
-        Server(httpx.Response(429, headers={"Retry-After": "86400"}, text="come tomorrow")).post()
+        Server(httpx2.Response(429, headers={"Retry-After": "86400"}, text="come tomorrow")).post()
     assert waits == []
 
 
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (httpx.Response(400, json={"error": {"message": "n must be 1", "code": 400}}), "answered 400: n must be 1"),
-        (httpx.Response(401, json={"error": "no key"}), "no key .give the server's key"),
-        (httpx.Response(404, json={"detail": "Not Found"}), "Not Found .check the address"),
-        (httpx.Response(422, text="what is top_k?"), "what is top_k"),
-        (httpx.Response(307, headers={"Location": "http://elsewhere"}), "307: Temporary Redirect"),
+        (httpx2.Response(400, json={"error": {"message": "n must be 1", "code": 400}}), "answered 400: n must be 1"),
+        (httpx2.Response(401, json={"error": "no key"}), "no key .give the server's key"),
+        (httpx2.Response(404, json={"detail": "Not Found"}), "Not Found .check the address"),
+        (httpx2.Response(422, text="what is top_k?"), "what is top_k"),
+        (httpx2.Response(307, headers={"Location": "http://elsewhere"}), "307: Temporary Redirect"),
     ],
 )
 def test_a_refusal_is_the_callers_fault_and_is_not_tried_again(answer, words, waits):
@@ -110,7 +110,7 @@ def test_a_refusal_is_the_callers_fault_and_is_not_tried_again(answer, words, wa
 
 
 def test_a_server_that_never_recovers_is_a_backend_error_in_its_own_words(waits):
-    server = Server(*(httpx.Response(503, json={"error": {"message": "the engine is dead"}}) for _ in range(9)))
+    server = Server(*(httpx2.Response(503, json={"error": {"message": "the engine is dead"}}) for _ in range(9)))
     with pytest.raises(BackendError, match=r"503: the engine is dead \(after 3 tries\)"):
         server.post(tries=3)
 
@@ -138,7 +138,7 @@ def test_settings_that_cannot_work_are_refused(options):
 
 def test_a_closed_client_refuses():
     async def run():
-        client = Client("http://server", transport=httpx.MockTransport(Server()))
+        client = Client("http://server", transport=httpx2.MockTransport(Server()))
         await client.close()
         await client.post("/", {})
 

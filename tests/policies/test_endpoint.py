@@ -4,7 +4,7 @@ import asyncio
 import json
 from dataclasses import replace
 
-import httpx
+import httpx2
 import pytest
 
 from stepmark.errors import BackendError, InputError
@@ -33,17 +33,17 @@ class Server:
 
     def __call__(self, request):
         if request.url.path == "/v1/models":
-            return httpx.Response(200, json={"data": [{"id": "m", "max_model_len": self.context}, {"id": "adapter"}]})
+            return httpx2.Response(200, json={"data": [{"id": "m", "max_model_len": self.context}, {"id": "adapter"}]})
         body = json.loads(request.content)
         self.bodies.append((request.url.path, body))
         if request.url.path == "/tokenize":
             begin = [BEGIN] if body.get("add_special_tokens", True) else []
             self.chat |= "messages" in body
-            return httpx.Response(200, json={"tokens": begin + self.read(body)})
+            return httpx2.Response(200, json={"tokens": begin + self.read(body)})
         if len(self.read(body)) + body["max_tokens"] > self.context:
             words = f"maximum context length is {self.context} tokens"
-            return httpx.Response(400, json={"error": {"message": words}})
-        return httpx.Response(200, json=self.change(self.reply(body)))
+            return httpx2.Response(400, json={"error": {"message": words}})
+        return httpx2.Response(200, json=self.change(self.reply(body)))
 
     def read(self, body):
         if "messages" in body:
@@ -87,7 +87,7 @@ class Server:
     def sample(self, sampling, prefix=EMPTY, n=1, **options):
         async def run():
             async with EndpointPolicy(
-                Client("http://s", transport=httpx.MockTransport(self)), "m", **options
+                Client("http://s", transport=httpx2.MockTransport(self)), "m", **options
             ) as policy:
                 return await policy.sample(prefix, n, sampling)
 
@@ -173,7 +173,7 @@ def test_the_context_is_asked_for_once():
 
     async def run():
         async with EndpointPolicy(
-            Client("http://s", transport=httpx.MockTransport(noting)), "m", server=VLLM
+            Client("http://s", transport=httpx2.MockTransport(noting)), "m", server=VLLM
         ) as policy:
             await asyncio.gather(*(policy.sample(EMPTY, 2, Sampling()) for _ in range(5)))
 
@@ -332,7 +332,7 @@ def test_the_first_failure_ends_the_call_and_its_other_requests(monkeypatch):
 
     async def answer(request):
         if json.loads(request.content)["seed"] == seeds[2]:
-            return httpx.Response(400, json={"error": {"message": "no"}})
+            return httpx2.Response(400, json={"error": {"message": "no"}})
         await asyncio.sleep(60)
         return done.append(request)
 
@@ -341,7 +341,7 @@ def test_the_first_failure_ends_the_call_and_its_other_requests(monkeypatch):
     seeds = [body["seed"] for _, body in server.bodies]
 
     async def run():
-        async with EndpointPolicy(Client("http://s", transport=httpx.MockTransport(answer)), "m") as policy:
+        async with EndpointPolicy(Client("http://s", transport=httpx2.MockTransport(answer)), "m") as policy:
             await policy.sample(EMPTY, 4, Sampling())
 
     with pytest.raises(InputError, match="answered 400: no"):

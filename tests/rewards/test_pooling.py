@@ -4,7 +4,7 @@ import asyncio
 import json
 import shutil
 
-import httpx
+import httpx2
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -44,11 +44,11 @@ class Server:
         ids = json.loads(request.content)["input"]
         classes = [[1 - 1 / place, 1 / place] for place in range(1, len(ids) + 1)]
         reply = {"data": [{"index": 0, "data": classes}], "usage": {"prompt_tokens": len(ids)}}
-        return httpx.Response(200, json=self.change(reply))
+        return httpx2.Response(200, json=self.change(reply))
 
 
 def test_each_step_is_read_at_the_token_that_ends_it():
-    for prefix, scored in zip(PREFIXES, score("http://s", "m", PREFIXES, httpx.MockTransport(Server())), strict=True):
+    for prefix, scored in zip(PREFIXES, score("http://s", "m", PREFIXES, httpx2.MockTransport(Server())), strict=True):
         encoded = ENCODER.encode(prefix.problem, prefix.steps)
         assert scored.scores == tuple(1 / (position + 1) for position in encoded.judged_S)
         assert scored.cost == Cost(scored=len(encoded.ids_T), requests=1)
@@ -65,7 +65,7 @@ def test_each_step_is_read_at_the_token_that_ends_it():
 )
 def test_an_answer_that_does_not_fit_the_tokens_is_an_error(change, words):
     with pytest.raises(BackendError, match=words):
-        score("http://s", "m", PREFIXES[:1], httpx.MockTransport(Server(change)))
+        score("http://s", "m", PREFIXES[:1], httpx2.MockTransport(Server(change)))
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any
 
-import httpx
+import httpx2
 import msgspec
 
 from stepmark.errors import BackendError, InputError
@@ -27,12 +27,12 @@ class Client:
     """Talks JSON to one server. Use it within one event loop, in `async with`.
 
     At most `at_once` requests are in flight, the others wait their turn. Each has a kept-alive connection and an HTTP
-    client of its own: the pool of one client looks at all its connections for every request, and took four times as
-    long. A request is tried `tries` times where the server is busy (408, 429), fails (5xx), cannot be reached, breaks
-    off or stays silent for `timeout` seconds. Between two tries passes what the server asks for (Retry-After) and a
-    random time on top, uniform up to a bound that doubles (full jitter), so that callers who failed together do not
-    return together. A server that asks for more than `timeout` seconds is not asked again. A try that failed may have
-    made the server compute; it tells nobody, so nobody counts it.
+    client of its own: a client that has several looks at all of them for every request. A request is tried `tries`
+    times where the server is busy (408, 429), fails (5xx), cannot be reached, breaks off or stays silent for `timeout`
+    seconds. Between two tries passes what the server asks for (Retry-After) and a random time on top, uniform up to a
+    bound that doubles (full jitter), so that callers who failed together do not return together. A server that asks for
+    more than `timeout` seconds is not asked again. A try that failed may have made the server compute; it tells nobody,
+    so nobody counts it.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Client:
         at_once: int = 64,
         tries: int = 6,
         timeout: float = 600.0,
-        transport: httpx.AsyncBaseTransport | None = None,
+        transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
         """`url` is the server's root, with or without the `/v1` of the OpenAI protocol. `key` goes into the
         Authorization header and nowhere else. `transport` replaces the network, in tests say."""
@@ -56,14 +56,14 @@ class Client:
         self.timeout = timeout
         self._turn = Semaphore(at_once)
         self._connect = partial(
-            httpx.AsyncClient,
+            httpx2.AsyncClient,
             headers={"Authorization": f"Bearer {key}"} if key else {},
-            timeout=httpx.Timeout(timeout, connect=min(timeout, 20.0)),
+            timeout=httpx2.Timeout(timeout, connect=min(timeout, 20.0)),
             transport=transport,
-            verify=httpx.create_ssl_context(),  # once: it takes 20 ms
+            verify=httpx2.create_ssl_context(),  # once: it takes 20 ms
         )
-        self._connections: list[httpx.AsyncClient] = []
-        self._free: list[httpx.AsyncClient] = []
+        self._connections: list[httpx2.AsyncClient] = []
+        self._free: list[httpx2.AsyncClient] = []
         self._closed = False
 
     async def post(self, path: str, body: dict[str, Any]) -> bytes:
@@ -88,7 +88,7 @@ class Client:
                         content=content,
                         headers={"Content-Type": "application/json"} if content else {},
                     )
-                except httpx.RequestError as error:
+                except httpx2.RequestError as error:
                     failure = f"{self.url + path}: {type(error).__name__}{f': {error}' if str(error) else ''}"
                 else:
                     if reply.is_success:
@@ -104,7 +104,7 @@ class Client:
         raise BackendError(f"{failure} (after {tried} {'try' if tried == 1 else 'tries'})")
 
     @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[httpx.AsyncClient]:
+    async def _connection(self) -> AsyncIterator[httpx2.AsyncClient]:
         """A connection that nobody uses, a new one where there is none."""
         if self._closed:
             raise BackendError(f"the connection to {self.url} is closed")
@@ -132,7 +132,7 @@ class Client:
         await self.close()
 
 
-def _words(reply: httpx.Response) -> str:
+def _words(reply: httpx2.Response) -> str:
     """What the server says of its error: the message within the JSON of OpenAI's protocol and of FastAPI, or all."""
     said: Any = reply.text
     with suppress(msgspec.DecodeError):
@@ -153,7 +153,7 @@ def _remedy(status: int, words: str) -> str | None:
     }.get(status)
 
 
-def _retry_after(reply: httpx.Response) -> float:
+def _retry_after(reply: httpx2.Response) -> float:
     """Seconds that the server asks to wait, given as a number or a date; 0 where it does not ask."""
     value = reply.headers.get("Retry-After", "")
     with suppress(ValueError):
