@@ -113,7 +113,8 @@ def processes() -> int:
 
 
 async def loop(out: Path, settings: Settings, say: Callable[[str], None]) -> Result:
-    """Every stage in turn, recorded in the run `out`; `say` gets a line about each.
+    """Every stage in turn, recorded in the run `out`; `say` gets a line about each. Where there are several threads it
+    starts processes, so a script calls it under `if __name__ == "__main__"`.
 
     Raises InputError where `out` is something else, or a run of other settings.
     """
