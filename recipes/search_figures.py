@@ -76,6 +76,8 @@ class SearchFigures:
     temperature: float = 1.0
     max_tokens: int = 160
     """of a solution"""
+    processes: int = 1
+    """that search; on a CPU as many as there are cores"""
     strategies: str = ""
     """only these, with semicolons between, beside best-of-N and revision; all by default. beam is among the paper's
     findings"""
@@ -153,11 +155,12 @@ async def searched(args: SearchFigures) -> Found:
     """The runs of every strategy and budget, one for each seed."""
     chosen = list(quantities.generate("test", args.problems, seed=11))
     found: Found = {}
-    with args.judge.open(chosen) as reward:
-        async with PolicyOptions().open() as policy:
-            await unrevised(Searcher(args, chosen, PolicyOptions(), policy, reward), found)
+    with args.judge.open(chosen, args.processes) as reward:
+        by = PolicyOptions(processes=args.processes)
+        async with by.open() as policy:
+            await unrevised(Searcher(args, chosen, by, policy, reward), found)
         if args.revision is not None:
-            by = PolicyOptions(policy=str(args.revision), dtype="float32")
+            by = PolicyOptions(policy=str(args.revision), dtype="float32", processes=args.processes)
             async with by.open() as policy:
                 await revised(Searcher(args, chosen, by, policy, reward), found)
     return found
