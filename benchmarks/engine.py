@@ -189,7 +189,7 @@ def distinct(samples: list[list[Completion]]) -> int:
 
 def sampling(options: argparse.Namespace) -> None:
     model, policy = bundled_pair(options.dtype)
-    rows, _ = room(device())
+    rows, memory = room(device())
     prefixes = [Prefix(problem) for problem in problems(4 if options.small else options.problems)]
     prompts = [policy().encode(prefix) for prefix in prefixes for _ in range(32)]
     settings = Sampling(max_tokens=256)
@@ -200,7 +200,7 @@ def sampling(options: argparse.Namespace) -> None:
         """A policy that knows none of the prompts, but has drawn something, as vLLM has once it is ready."""
         nonlocal fresh
         fresh.close()
-        fresh = policy() if options.processes == 1 else spread(load, options.processes, memory=room(device())[1])
+        fresh = policy() if options.processes == 1 else spread(load, options.processes, memory=memory)
         others = [Prefix(quantities.problem("test", 3, i, 6)) for i in range(options.processes)]
         gather([fresh.sample(prefix, 32, settings) for prefix in others])
 

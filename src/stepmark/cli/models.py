@@ -171,10 +171,12 @@ class RewardOptions:
 
     def aggregate(self) -> "Aggregation | None":
         """How its step scores are best combined, where its directory tells."""
+        path = self.path
+        if path is None:
+            return None
         from stepmark.rewards.model import SPEC_FILE, read_spec
 
-        path = self.path
-        return None if path is None or not (path / SPEC_FILE).is_file() else read_spec(path).aggregate
+        return read_spec(path).aggregate if (path / SPEC_FILE).is_file() else None
 
     @contextmanager
     def open(self, problems: "Sequence[Problem]", processes: int = 1) -> "Iterator[RewardModel | None]":
@@ -227,14 +229,10 @@ def load_reward(
 ) -> "LocalReward | OutcomeReward | Processes":
     """The reward model in a directory, in so many processes; prints how it is read."""
     from stepmark.engine.processes import spread
-    from stepmark.rewards.families import load
+    from stepmark.rewards.families import describe
     from stepmark.rewards.local import MEMORY
 
-    loaded = load(path, family, separator=separator, dtype=dtype)
-    print(loaded.told)
-    if processes == 1:
-        return loaded.reward
-    loaded.reward.close()
+    print(describe(path, family, separator=separator))
     return spread(partial(_reward, path, family, separator, dtype), processes, memory=MEMORY)
 
 

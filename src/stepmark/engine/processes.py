@@ -73,6 +73,8 @@ class Processes:
     def close(self) -> None:
         """Ends the processes; callers that still wait, and later ones, get a BackendError."""
         for member in self._members:
+            member.tell_to_end()
+        for member in self._members:
             member.close()
 
 
@@ -142,10 +144,12 @@ class _Member:
         for future in left:
             _resolve(future, None, BackendError(self._ended))
 
-    def close(self) -> None:
+    def tell_to_end(self) -> None:
         with self._lock, suppress(OSError):
             self._ended = self._ended or "the processes of the model are closed"
             self.connection.send((0, END, ()))
+
+    def close(self) -> None:
         self.process.join(PATIENCE)
         self.process.kill()
         self.process.join()

@@ -108,10 +108,11 @@ class Client:
         """A connection that nobody uses, a new one where there is none."""
         if self._closed:
             raise BackendError(f"the connection to {self.url} is closed")
-        if not self._free:
-            self._free.append(self._connect())
-            self._connections.append(self._free[-1])
-        http = self._free.pop()
+        if self._free:
+            http = self._free.pop()
+        else:
+            http = self._connect()
+            self._connections.append(http)
         try:
             yield http
         finally:

@@ -16,7 +16,7 @@ from transformers import (
 from stepmark import steps as text
 from stepmark.errors import InputError, TooLongError
 from stepmark.rewards.examples import Layout
-from stepmark.rewards.families import load
+from stepmark.rewards.families import describe, load
 from stepmark.rewards.families.family import MATH_SHEPHERD, QWEN_PRM, RLHFLOW
 from stepmark.rewards.families.text import TextEncoder
 from stepmark.rewards.model import Spec, build, load_lm, save
@@ -50,6 +50,7 @@ def test_what_was_chosen_is_told(qwen_prm: Path) -> None:
     loaded = load(qwen_prm)
     assert loaded.family == QWEN_PRM
     assert "read as qwen-math-prm" in loaded.told
+    assert describe(qwen_prm) == loaded.told
     assert "P(right)" in loaded.told
     assert "read, as told, as qwen-math-prm" in load(qwen_prm, "qwen-math-prm").told
 
@@ -60,6 +61,7 @@ def test_a_model_of_our_own_is_read_as_it_says(plain: Path, tmp_path: Path) -> N
     save(build(lm, tokenizer, spec), tokenizer, spec, tmp_path / "own")
     loaded = load(tmp_path / "own")
     assert loaded.family is None
+    assert describe(tmp_path / "own") == loaded.told
     assert "trained by stepmark, prm; use: min" in loaded.told
     with pytest.raises(InputError, match=r"reward\.json says how it is read"):
         load(tmp_path / "own", "trl")

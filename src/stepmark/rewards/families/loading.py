@@ -23,7 +23,7 @@ from stepmark.rewards.families.family import FAMILIES, Chat, Family, Labels, Lay
 from stepmark.rewards.families.outcome import OutcomeReward
 from stepmark.rewards.families.text import Text, TextEncoder
 from stepmark.rewards.local import MEMORY, LocalReward
-from stepmark.rewards.model import SPEC_FILE, LabelTokens, RewardNet
+from stepmark.rewards.model import SPEC_FILE, LabelTokens, RewardNet, read_spec
 
 DATE = "26 Jul 2024"
 """what a chat template that writes the date is told, lest scores change from day to day: Llama 3.1's own default"""
@@ -64,25 +64,36 @@ def load(
 
     Raises InputError: the directory is no model, its kind is not known, or it does not fit the kind that was named.
     """
-    path = Path(path)
+    told, published = _reading(Path(path), family, separator)
+    if published is None:
+        return Loaded(LocalReward.load(path, dtype=dtype, memory=memory), None, told)
+    files, chosen = published
+    net = RewardNet(*_model_and_head(files, chosen.head, resolve(dtype, torch.bfloat16, device())), chosen.squash)
+    net.to(device()).eval()
+    local = LocalReward(net, _encoder(files, chosen), None, memory=memory)
+    return Loaded(OutcomeReward(local) if chosen.outcome else local, chosen, told)
+
+
+def describe(path: str | Path, family: str | None = None, *, separator: str | None = None) -> str:
+    """What `load` tells of the reward model in a directory, without loading it. Raises InputError as it does, but for
+    what the weights alone show."""
+    return _reading(Path(path), family, separator)[0]
+
+
+def _reading(path: Path, family: str | None, separator: str | None) -> tuple[str, tuple[_Files, Family] | None]:
+    """The line for the user, and of a published model its files and how they are read."""
     if (path / SPEC_FILE).is_file():
         if family is not None or separator is not None:
             raise InputError(f"{SPEC_FILE} says how it is read", path=path, remedy="name no family and no separator")
-        own = LocalReward.load(path, dtype=dtype, memory=memory)
-        spec = own.spec
-        assert spec is not None
-        return Loaded(own, None, f"{path}: trained by stepmark, {spec.kind}; use: {spec.aggregate}")
+        spec = read_spec(path)
+        return f"{path}: trained by stepmark, {spec.kind}; use: {spec.aggregate}", None
     files = _read(path)
     chosen = _told(files, family) if family is not None else recognise(files)
     if separator is not None:
         if not isinstance(chosen.text, Pieces):
             raise InputError(f"{chosen.name} has no separator to choose", path=path, remedy="leave it out")
         chosen = replace(chosen, text=replace(chosen.text, separator=separator))
-    net = RewardNet(*_model_and_head(files, chosen.head, resolve(dtype, torch.bfloat16, device())), chosen.squash)
-    net.to(device()).eval()
-    local = LocalReward(net, _encoder(files, chosen), None, memory=memory)
-    reward = OutcomeReward(local) if chosen.outcome else local
-    return Loaded(reward, chosen, f"{path}: {'read' if family is None else 'read, as told,'} as {chosen}")
+    return f"{path}: {'read' if family is None else 'read, as told,'} as {chosen}", (files, chosen)
 
 
 def _read(path: Path) -> _Files:
