@@ -247,6 +247,70 @@ def test_processes_that_train_together_reach_what_one_reaches_alone(base: Path, 
         torch.testing.assert_close(weights(out)[name], value, rtol=1e-3, atol=1e-4)
 
 
+SPREAD = dataclasses.replace(SMALL, head="likelihood", marker=None, epochs=3, batch_size=8, checkpoint_every=5)
+SPREAD_SCRIPT = """
+import json, os, signal, sys
+from pathlib import Path
+from accelerate import PartialState
+from accelerate.utils import DistributedType
+from torch.distributed.tensor import DTensor
+
+def spreads_on_a_cpu(state, *args, **kwargs):
+    begin(state, *args, **kwargs)
+    if state.distributed_type == DistributedType.MULTI_CPU:
+        state.distributed_type = DistributedType.MULTI_GPU  # accelerate has FSDP for GPUs alone, torch for CPUs too
+
+begin, PartialState.__init__ = PartialState.__init__, spreads_on_a_cpu
+from stepmark.rewards import fit
+from stepmark.rewards.train import train
+from tests.rewards.test_training import EXAMPLES, SPREAD
+
+measured, parts = fit.measured, []
+
+def seen(net, *args):
+    parts.append(sum(weight.to_local().numel() for weight in net.parameters() if isinstance(weight, DTensor)))
+    if sys.argv[3:] and len(parts) == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return measured(net, *args)
+
+fit.measured = seen
+losses = train("prm", EXAMPLES, sys.argv[1], sys.argv[2], SPREAD).losses
+Path(sys.argv[2] + os.environ["RANK"]).write_text(json.dumps([losses, parts]))
+"""
+
+
+def test_a_model_spread_over_processes_learns_the_same_killed_or_not(base: Path, tmp_path: Path) -> None:
+    """FSDP as accelerate's config asks for it: each keeps its part of every weight, and the whole ones are written."""
+    alone = train("prm", EXAMPLES, base, tmp_path / "alone", SPREAD)
+    (tmp_path / "script.py").write_text(SPREAD_SCRIPT)
+    out = tmp_path / "out"
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
+    command = [*launch, tmp_path / "script.py", base, out]
+    config = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2", "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP"}
+    environment = {**os.environ, **config, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    killed = subprocess.run([*command, "killed"], env=environment, check=False, capture_output=True)
+    assert killed.returncode != 0
+    assert not out.exists()
+    subprocess.run(command, env=environment, check=True, capture_output=True)
+    whole = sum(value.numel() for value in load_lm(base)[0].parameters()) + 32 + 1 + 1
+    told = [json.loads(Path(f"{out}{rank}").read_text()) for rank in range(2)]
+    for losses, _ in told:
+        assert losses == pytest.approx(alone.losses, rel=1e-4)
+    assert [sum(parts) for parts in zip(*(parts for _, parts in told), strict=True)] == [whole] * 2
+    for name, value in weights(tmp_path / "alone").items():
+        torch.testing.assert_close(weights(out)[name], value, rtol=1e-3, atol=1e-4)
+
+
+def test_a_model_that_accelerate_would_not_spread_is_not_trained_as_if_it_did(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    with pytest.raises(InputError, match="over several GPUs alone"):
+        train("prm", EXAMPLES, base, tmp_path / "out", SMALL)
+    with pytest.raises(InputError, match="taken up again whole"):
+        train("prm", EXAMPLES, base, tmp_path / "out", dataclasses.replace(SMALL, patience=1))
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

@@ -20,7 +20,9 @@ class Train:
     """Trains an outcome (orm) or a process reward model (prm) on recorded solutions.
 
     An ORM learns whether the grader accepts the answer, a PRM the ratings of the steps. The directory it writes holds
-    all that scoring needs. Killed and called again, it goes on from its last checkpoint.
+    all that scoring needs. Killed and called again, it goes on from its last checkpoint. On several GPUs: `accelerate
+    launch --no_python stepmark train ...`; its config says whether they share the batches alone or spread the model
+    (FSDP) too.
     """
 
     kind: tyro.conf.Positional[Kind]

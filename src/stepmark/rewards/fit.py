@@ -1,6 +1,7 @@
 """The updates of a training, on `transformers.Trainer`: schedule, order, checkpoints, early stopping, LoRA."""
 
 import warnings
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import torch
 from rich.console import Console
 from rich.progress import Progress
 from torch import Tensor
+from torch.distributed.fsdp import register_fsdp_forward_method
 from torch.utils.data import Sampler
 from transformers import (
     PreTrainedModel,
@@ -23,7 +25,7 @@ from stepmark.errors import InputError
 from stepmark.rewards.dataset import ByLength, Item, collate
 from stepmark.rewards.epochs import Measure, measured
 from stepmark.rewards.model import RewardNet
-from stepmark.rewards.settings import Train, first_process, processes
+from stepmark.rewards.settings import Train, first_process, processes, spread
 
 WEIGHTS = "pytorch_model.bin"
 """of a checkpoint, where Trainer looks for them"""
@@ -50,8 +52,10 @@ def fit(
     scratch: Path,
     checkpoint: Path | None,
     measure: Measure | None,
-) -> TrainerState:
-    """Trains the net and returns what happened, in every process that takes part; the net is left for use."""
+) -> tuple[TrainerState, dict[str, Tensor] | None]:
+    """Trains the net and returns what happened, in every process that takes part; the net is left for use. Where it is
+    spread over processes (FSDP) it has only a part of each weight then; the whole ones come with it, in the first
+    process."""
     console = Console(stderr=True)
     lm: Any = net.lm
     if settings.checkpointing:
@@ -94,11 +98,25 @@ def fit(
             callbacks=[_Watch(progress)],
         )
         trainer.remove_callback(PrinterCallback)
+        sharded = _sharded(trainer)
         trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     if settings.checkpointing:
         lm.activation_checkpointing_disable()
     net.eval()
-    return trainer.state
+    return trainer.state, trainer.accelerator.get_state_dict(trainer.model) if sharded else None
+
+
+def _sharded(trainer: Trainer) -> bool:
+    """Whether accelerate spreads the model over processes. Raises InputError where it was told to and does not."""
+    if not spread():
+        return False
+    plugin = getattr(trainer.accelerator.state, "fsdp_plugin", None)
+    if plugin is None:
+        raise InputError("accelerate spreads a model (FSDP) over several GPUs alone", remedy="train without FSDP")
+    if plugin.fsdp_version != 2:
+        raise InputError("FSDP of version 1 is not covered", remedy="set fsdp_version: 2 in accelerate's config")
+    plugin.mixed_precision_policy = None  # products in bfloat16 by autocast, as where nothing is spread
+    return True
 
 
 class _Trainer(Trainer):
@@ -115,9 +133,16 @@ class _Trainer(Trainer):
         settings = self._settings
         return ByLength(self._lengths, settings.batch_size, settings.seed, lambda: int(self.state.epoch or 0))
 
+    def autocast_smart_context_manager(self, cache_enabled: bool | None = True) -> AbstractContextManager[Any]:
+        """accelerate has none around a model that it spreads."""
+        around: AbstractContextManager[Any] = self.accelerator.autocast()
+        return around
+
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Measures the held-out solutions, and ends the training when they no longer gain."""
         net: Any = self.accelerator.unwrap_model(self.model)
+        if self.is_fsdp_enabled:
+            register_fsdp_forward_method(net, "read")
         said = measured(net, self._held_out, self._settings, self._measure)
         history: list[dict[str, Any]] = self.state.log_history
         history.append({"held_out": said, "step": self.state.global_step})

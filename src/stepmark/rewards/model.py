@@ -96,7 +96,7 @@ class Likelihood(nn.Module):
         super().__init__()
         self.lm = (lm,)  # not a part of this module: it is saved as a model of its own
         self.linear = nn.Linear(lm.config.get_text_config().hidden_size, 1)
-        self.weight = nn.Parameter(torch.ones(()))
+        self.weight = nn.Parameter(torch.ones(1))  # FSDP knows no scalars
         nn.init.zeros_(self.linear.weight)
         nn.init.constant_(self.linear.bias, 2.0)  # so that a token at e^-2 of the likeliest makes a new head undecided
 
@@ -170,6 +170,8 @@ class RewardNet(nn.Module):
         """`lm` is a causal language model or its backbone."""
         super().__init__()
         self.lm = lm
+        self._no_split_modules = lm._no_split_modules
+        """the layers of which accelerate keeps each whole, where it spreads the net over processes (FSDP)"""
         self.kind = kind
         self.head = head
         self._squash = squash
@@ -208,7 +210,7 @@ class RewardNet(nn.Module):
         losses_K = self.losses(self.logits(input_ids, where_B_T, parts), labels[where_B_T])
         return {"loss": losses_K.sum() / (len(losses_K) if num_items_in_batch is None else num_items_in_batch)}
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def read(self, batch: Sequence[Encoded]) -> list[Tensor]:
         """The logits [steps, outputs] of every solution of a batch."""
         input_ids_B_T = pad_sequence([torch.tensor(encoded.ids_T) for encoded in batch], batch_first=True)

@@ -90,6 +90,11 @@ def first_process() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
+def spread() -> bool:
+    """Whether accelerate is told to spread the model over the processes (FSDP)."""
+    return os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true"
+
+
 def check(kind: Kind, settings: Train) -> None:
     """Raises `InputError` for settings out of their range, and for those that do not fit together."""
     if settings.epochs < 1 or settings.batch_size < 1 or settings.learning_rate <= 0:
@@ -99,8 +104,6 @@ def check(kind: Kind, settings: Train) -> None:
     parts = settings.accumulate * processes()
     if settings.accumulate < 1 or settings.batch_size % parts:
         raise InputError(f"a batch of {settings.batch_size} is not {parts} equal parts")
-    if os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true":
-        raise InputError("a model that is spread over processes (FSDP) is not covered", remedy="train without FSDP")
     if settings.lora and processes() > 1:
         raise InputError("LoRA in several processes is not covered", remedy="train in one, or without LoRA")
     if min(settings.lora, settings.patience, settings.checkpoint_every) < 0:
@@ -108,6 +111,11 @@ def check(kind: Kind, settings: Train) -> None:
     if settings.patience and (settings.held_out == 0 or settings.checkpoint_every):
         raise InputError(
             "patience compares epochs by their held-out loss", remedy="hold problems out, and leave checkpoint_every 0"
+        )
+    if settings.patience and spread() and os.environ.get("FSDP_STATE_DICT_TYPE") != "FULL_STATE_DICT":
+        raise InputError(
+            "the best epoch's weights are taken up again whole",
+            remedy="set fsdp_state_dict_type: FULL_STATE_DICT in accelerate's config, or patience to 0",
         )
     if settings.head == "likelihood" and (settings.classes == 3 or settings.lora):
         raise InputError("the head likelihood has two classes and is trained whole", remedy="take another head")

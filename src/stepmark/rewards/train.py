@@ -8,8 +8,8 @@ the last checkpoint to the weights and losses of one that was not. The folder is
 
 Several processes that `torchrun` or `accelerate launch` starts train together, each on its part of every batch, to the
 losses of one alone. All measure all held-out solutions; the first one writes. Where the last batch of an epoch is not
-full, it is filled up with solutions from the epoch's beginning. Not covered: a model that is spread over processes
-(FSDP).
+full, it is filled up with solutions from the epoch's beginning. A model that is too large for one GPU is spread over
+several (FSDP, version 2) as the config of `accelerate launch` says, at the same losses; LoRA is then not covered.
 """
 
 import shutil
@@ -96,10 +96,13 @@ def train(
     scratch = out.with_name(out.name + ".training")
     checkpoint = resume(scratch, fingerprint(spec, base, rows))
     adapted = adapt(lm, settings.lora) if settings.lora else None
-    state = fit(net, rows, held_out, settings, scratch=scratch, checkpoint=checkpoint, measure=measure)
+    state, weights = fit(net, rows, held_out, settings, scratch=scratch, checkpoint=checkpoint, measure=measure)
     if adapted is not None:
         adapted.merge_and_unload()
     if first_process():
+        if weights is not None:
+            net = build(load_lm(base)[0], tokenizer, spec)
+            net.load_state_dict(weights)
         save(net, tokenizer, spec, out)
         shutil.rmtree(scratch)
     if processes() > 1:
