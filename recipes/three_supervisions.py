@@ -137,7 +137,7 @@ async def labelled(pool: Pool, labeller: Path | None) -> list[list[dict[Supervis
     async def one(problem: Problem, solution: Solution) -> dict[Supervision, Example]:
         right = await right_steps(problem, solution, reward)
         targets = tuple(map(float, right))
-        by_answer = float(grade(problem, solution.answer).correct)
+        by_answer = float(grade(problem, solution.answer).correct)  # whole numbers: none is ungraded
         return {
             "process": Example(problem, solution.steps, targets=targets),
             "outcome by the labeller": Example(problem, solution.steps, outcome=float(all(right))),

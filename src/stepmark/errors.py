@@ -5,7 +5,8 @@ StepmarkError
 │   ├── RecordError     a record file or a run directory is broken
 │   ├── ScoreError      scores do not fit the steps: their number differs, or one is not a number
 │   ├── ReplayError     what is asked of a recorded search does not follow from it
-│   └── TooLongError    a text does not fit into a model's context; it is never cut
+│   ├── TooLongError    a text does not fit into a model's context; it is never cut
+│   └── UnreadableError a solution that a reward model cannot be shown: a blank step, a special token in its text
 └── BackendError        a model, a server or a worker failed; the request has no result
 """
 
@@ -49,6 +50,10 @@ class ReplayError(InputError):
 
 class TooLongError(InputError):
     """A text with more tokens than the model reads."""
+
+
+class UnreadableError(InputError):
+    """A solution that a reward model cannot be shown: a step is blank, or a special token stands in its text."""
 
 
 class BackendError(StepmarkError):

@@ -170,3 +170,5 @@ class SolutionScores:
     index: int
     scores: tuple[float, ...]
     cost: Cost = Cost()
+    masked: bool = False
+    """too long for the reward model, and left out on purpose: there are no scores"""

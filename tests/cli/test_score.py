@@ -1,14 +1,17 @@
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from transformers import Qwen2Config, Qwen2ForTokenClassification
 
+from stepmark.cli.benchmarks import Judged
 from stepmark.cli.main import main
+from stepmark.cli.models import ReadAs, RewardOptions
 from stepmark.formats.candidates import read_candidates
 from stepmark.records import read
-from stepmark.rewards.families import load
+from stepmark.rewards.families import FAMILIES, load
 from stepmark.types import Prefix, SolutionScores
 from tests.rewards.families.published import publish, tiny
 from tests.rewards.families.tokenizers import qwen
@@ -61,3 +64,40 @@ def test_a_family_that_is_not_told_stops_before_anything_is_written(
     assert main([*words, "--out", str(files / "out")]) == 2
     assert "trl or pure" in capsys.readouterr().err
     assert not (files / "out").exists()
+
+
+def test_what_is_too_long_stops_the_scoring_or_is_masked_on_record(
+    files: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Never cut, never scored by halves, and chosen by nothing."""
+    pool = json.loads((files / "pool.jsonl").read_text().splitlines()[0])
+    pool["candidates"].append({"steps": ["and again " * 1000], "answer": "1"})
+    (files / "long.jsonl").write_text(json.dumps(pool) + "\n")
+    words = ["score", "--reward", str(files / "prm"), "--candidates", str(files / "long.jsonl"), "--family", "pure"]
+    assert main([*words, "--out", str(files / "stopped")]) == 2
+    assert "are the limit" in capsys.readouterr().err
+    assert main([*words, "--out", str(files / "masked"), "--too-long", "mask"]) == 0
+    assert "2 solutions scored, 0 cut or empty and left out, 1 too long and masked" in capsys.readouterr().out
+    out = files / "out.json"
+    judged = ["evaluate", "pool", "--candidates", str(files / "long.jsonl"), "--scores", str(files / "masked")]
+    assert main([*judged, "--resamples", "50", "--json", str(out)]) == 0
+    curves = json.loads(out.read_text())["curves"]
+    assert {row["aggregate"] for row in curves if row["scores"]} == {"min"}  # PURE's own
+    assert [one.masked for one in read(files / "masked" / "scores.jsonl", SolutionScores)].count(True) == 1
+
+
+def test_the_help_names_every_kind(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["score", "--help"])
+    said = "".join(capsys.readouterr().out.replace("\u2502", " ").split())
+    assert [name for name in FAMILIES if name not in said] == []
+
+
+def test_the_kind_of_a_published_model_says_how_its_scores_are_used(files: Path) -> None:
+    """Trap: PURE's are taken by their minimum, and none of them is a probability."""
+    assert RewardOptions(reward=str(files / "prm"), family="pure").aggregate() == "min"
+    judged = Judged(data=files / "pool.jsonl", reward=files / "prm", read_as=ReadAs(family="pure"))
+    assert judged.below() == 0
+    assert replace(judged, threshold=0.25).below() == 0.25
+    unbounded = {name for name, family in FAMILIES.items() if "unbounded" in family.reading}
+    assert unbounded == {name for name, family in FAMILIES.items() if family.threshold is None}

@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 
 from stepmark.cli import main
-from stepmark.errors import InputError, ScoreError
+from stepmark.errors import InputError, ScoreError, TooLongError, UnreadableError
 from stepmark.evaluate import prmbench, processbench
 from stepmark.evaluate.intervals import Bootstrap, Figure
-from stepmark.evaluate.scores import read_scores, score, trivial
+from stepmark.evaluate.scores import read_scores, score, trivial, write_scores
 from stepmark.evaluate.steps import first_error
 from stepmark.formats import prmbench as prmbench_file
 from stepmark.formats import processbench as processbench_file
 from stepmark.formats.labelled import Lost
 from stepmark.rewards.base import checked
-from stepmark.types import Cost, LabelledSolution
+from stepmark.types import Cost, LabelledSolution, Problem, Solution, StepLabels
 
 DATA = Path(os.environ.get("STEPMARK_DATA", Path(__file__).parents[2] / "../shared/data"))
 real = pytest.mark.skipif(not DATA.exists(), reason=f"no published data at {DATA}")
@@ -209,12 +209,17 @@ def test_a_missing_row_is_an_error_and_never_a_score(tmp_path: Path) -> None:
             read_scores(tmp_path / "s.jsonl", solutions)
 
 
+SOLUTION = LabelledSolution(
+    Problem("p", "?", "1", "toy"), Solution("p", 0, ("a", "b"), "1", "stop"), StepLabels("p", 0, (1, -1), "human"), {}
+)
+
+
 class Short:
     """Reads two steps at most."""
 
     async def score(self, prefix: Any) -> Any:
         if len(prefix.steps) > 2:
-            raise InputError("too long")
+            raise TooLongError("too long")
         return checked(prefix, [1.0] * len(prefix.steps), Cost())
 
 
@@ -226,6 +231,27 @@ def test_what_cannot_be_scored_counts_as_missed_and_is_told() -> None:
     kept = sum(len(row["steps"]) <= 2 for row in data if row["label"] < 0)
     assert result.value.correct == pytest.approx(kept / 193)
     assert result.unscored == sum(len(row["steps"]) > 2 for row in data)
+
+
+def test_a_reward_model_that_can_be_shown_nothing_has_no_figures() -> None:
+    """It was a result once: F1 0 of a model that was read as another kind."""
+
+    def raising(error: InputError) -> Any:
+        class Refusing:
+            async def score(self, prefix: Any) -> Any:
+                raise error
+
+        return Refusing()
+
+    with pytest.raises(InputError, match="no solution could be scored; the first: blank"):
+        asyncio.run(score(raising(UnreadableError("blank")), [SOLUTION]))
+    with pytest.raises(InputError, match="name another family"):
+        asyncio.run(score(raising(InputError("merged", remedy="name another family")), [SOLUTION]))
+
+
+def test_scores_that_are_kept_are_read_again(tmp_path: Path) -> None:
+    write_scores(tmp_path / "s.jsonl", [(0.25, 1.0), None])
+    assert read_scores(tmp_path / "s.jsonl", [SOLUTION, SOLUTION]) == [(0.25, 1.0), None]
 
 
 @real

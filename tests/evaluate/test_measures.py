@@ -60,6 +60,15 @@ def test_each_measure_by_hand() -> None:
     assert value(found.calibration_error) == pytest.approx(found.calibration.error)
 
 
+def test_prefixes_are_no_solutions_and_given_up_ones_nothing() -> None:
+    """PRM800K's alternatives are prefixes whose last step alone is rated; its bad problems are rated too."""
+    alternative = build("other", ["a"], [1], finish="step", extra={})
+    given_up = build("other", ["a", "b"], [1, -1], finish="abort", extra={})
+    found = measure([*SOLUTIONS, alternative, given_up], [*SCORES, (0.9,), (0.9, 0.9)], threshold=0.5)
+    assert (found.solutions, found.prefixes, found.aborted, found.steps) == (4, 1, 1, 10)
+    assert value(found.erroneous) == value(measure(SOLUTIONS, SCORES, threshold=0.5).erroneous)
+
+
 def test_unbounded_scores_and_refused_solutions() -> None:
     found = measure(SOLUTIONS, [None, *((2.0,) * len(one) for one in SCORES[1:])])
     assert (found.calibration, found.calibration_error, found.unscored, found.solutions) == (None, None, 1, 3)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from stepmark.errors import InputError
@@ -49,9 +51,17 @@ def test_what_is_left_out_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (len(data.examples), data.unfinished, data.unlabelled) == (0, 1, 1)
 
 
+def test_a_prefix_has_no_outcome() -> None:
+    """It has no answer yet: taken for wrong, the few tokens of it would look like a wrong solution with high scores."""
+    step = Solution("p", 2, ("1 + 1 = 2",), None, "step")
+    data = assemble("prm", [PROBLEM], [RIGHT, step], [rated(0, 1, 1), rated(2, 1)])
+    assert [example.outcome for example in data.examples] == [1.0, None]
+
+
 @pytest.mark.parametrize(
     ("solutions", "labels", "message"),
     [
+        ([RIGHT, RIGHT, replace(RIGHT)], [], "solution 0 of problem 'p' is given twice"),
         ([RIGHT], [rated(7, 1, 1)], "solution 7 of problem 'p' is rated but not given"),
         ([RIGHT], [rated(0, 1, 1), rated(0, 1, 1)], "rated twice"),
         ([RIGHT], [rated(0, 1)], "2 steps and 1 ratings"),

@@ -5,11 +5,13 @@ import dataclasses
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -169,7 +171,9 @@ def test_lora_trains_little_and_is_merged(base: Path, tmp_path: Path) -> None:
     assert set(after) - set(before) == {"weight", "bias"}  # the head; no adapter is left
 
 
-def test_what_is_measured_is_what_the_model_says(base: Path, tmp_path: Path) -> None:
+def test_what_is_measured_is_what_the_model_says(
+    base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     seen: list[list[HeldOut]] = []
 
     def measure(held_out: Sequence[HeldOut]) -> dict[str, float | None]:
@@ -178,6 +182,9 @@ def test_what_is_measured_is_what_the_model_says(base: Path, tmp_path: Path) -> 
 
     result = train("prm", EXAMPLES, base, tmp_path / "out", SMALL, measure=measure)
     assert [epoch.figures for epoch in result.epochs] == [{"solutions": float(result.held_out)}] * 3
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("epoch ")]
+    assert len(lines) == 3
+    assert f"held-out loss {result.epochs[2].held_out_loss:.4f}" in lines[2]
     known = {one.problem_id for one in seen[-1]}
     prefixes = [Prefix(one.problem, one.steps) for one in EXAMPLES if one.problem.id in known]
 
@@ -221,9 +228,34 @@ def test_a_killed_training_goes_on_to_the_same_losses_and_weights(base: Path, tm
     assert not scratch.exists()
 
 
+def start_together(script: str, folder: Path, *words: object, **environment: str) -> list[subprocess.Popen[str]]:
+    """Two processes of one script that know of each other, as launchers start them."""
+    (folder / "script.py").write_text(script)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    known = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    known |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path), **environment}
+    return [
+        subprocess.Popen(
+            [sys.executable, str(folder / "script.py"), *map(str, words)],
+            env={**os.environ, **known, "RANK": rank, "LOCAL_RANK": rank},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in "01"
+    ]
+
+
+def together(*given: Any, **environment: str) -> None:
+    for process in start_together(*given, **environment):
+        said = process.communicate()[1]
+        assert process.returncode == 0, said[-4000:]
+
+
 TOGETHER = dataclasses.replace(SMALL, head="linear", epochs=2, batch_size=8)
 TOGETHER_SCRIPT = """
-import json, sys
+import json, os, sys
 from pathlib import Path
 from stepmark.rewards.train import train
 from tests.rewards.test_training import EXAMPLES, TOGETHER
@@ -236,11 +268,8 @@ def test_processes_that_train_together_reach_what_one_reaches_alone(base: Path, 
     """Each has its part of every batch, and the parts have different numbers of labels; the first one writes."""
     alone = train("prm", EXAMPLES, base, tmp_path / "alone", TOGETHER)
     assert alone.trained % TOGETHER.batch_size == 0  # else the last batch would be filled up
-    (tmp_path / "script.py").write_text("import os\n" + TOGETHER_SCRIPT)
     out = tmp_path / "out"
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
-    subprocess.run([*launch, tmp_path / "script.py", base, out], env=environment, check=True, capture_output=True)
+    together(TOGETHER_SCRIPT, tmp_path, base, out)
     for rank in range(2):
         assert json.loads(Path(f"{out}{rank}").read_text()) == pytest.approx(alone.losses, rel=1e-4)
     for name, value in weights(tmp_path / "alone").items():
@@ -282,16 +311,13 @@ Path(sys.argv[2] + os.environ["RANK"]).write_text(json.dumps([losses, parts]))
 def test_a_model_spread_over_processes_learns_the_same_killed_or_not(base: Path, tmp_path: Path) -> None:
     """FSDP as accelerate's config asks for it: each keeps its part of every weight, and the whole ones are written."""
     alone = train("prm", EXAMPLES, base, tmp_path / "alone", SPREAD)
-    (tmp_path / "script.py").write_text(SPREAD_SCRIPT)
     out = tmp_path / "out"
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
-    command = [*launch, tmp_path / "script.py", base, out]
     config = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2", "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP"}
-    environment = {**os.environ, **config, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
-    killed = subprocess.run([*command, "killed"], env=environment, check=False, capture_output=True)
-    assert killed.returncode != 0
+    for process in start_together(SPREAD_SCRIPT, tmp_path, base, out, "killed", **config):
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL
     assert not out.exists()
-    subprocess.run(command, env=environment, check=True, capture_output=True)
+    together(SPREAD_SCRIPT, tmp_path, base, out, **config)
     whole = sum(value.numel() for value in load_lm(base)[0].parameters()) + 32 + 1 + 1
     told = [json.loads(Path(f"{out}{rank}").read_text()) for rank in range(2)]
     for losses, _ in told:

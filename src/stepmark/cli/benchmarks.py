@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from stepmark.cli.models import load_reward, reward_path
+import tyro
+
+from stepmark.cli.models import ReadAs, reward_path
 from stepmark.errors import InputError
 from stepmark.evaluate.scores import Trivial
 from stepmark.formats.convert import Format
@@ -20,8 +22,12 @@ if TYPE_CHECKING:
     from stepmark.evaluate.prmbench import PRMBench
     from stepmark.evaluate.scores import Scores
     from stepmark.evaluate.sensitivity import Change, Drop, Probe
+    from stepmark.formats.labelled import Lost
     from stepmark.rewards.base import RewardModel
     from stepmark.types import LabelledSolution
+
+
+UNSCORED = "could not be scored (too long, a blank step or a special token in the text)"
 
 
 @dataclass(frozen=True)
@@ -31,16 +37,17 @@ class Judged:
     data: Path
     """JSON lines, plain or .gz"""
     scores: Path | None = None
-    """step scores: lines with row, counted from 0, and step_scores"""
+    """step scores: lines with row, counted from 0, and step_scores (null: it could not be scored)"""
     reward: Path | None = None
     """directory of a reward model: one that `stepmark train` wrote, or a published one; bundled: the one that comes
     with stepmark, for Quantities problems"""
-    family: str | None = None
-    """how a published model is read, where its files do not tell it (see `stepmark score --help`)"""
+    read_as: Annotated[ReadAs, tyro.conf.arg(name="")] = field(default_factory=ReadAs)
     trivial: Trivial | None = None
     """a predictor that reads nothing, to compare with"""
-    threshold: float = 0.5
-    """a step scored below it is taken as wrong"""
+    threshold: float | None = None
+    """a step scored below it is taken as wrong; by default .5 of probabilities, 0 of scores from -1 to 1"""
+    save_scores: Path | None = None
+    """write the step scores to this file, which --scores reads"""
     json: Path | None = None
     """write all figures to this file"""
     resamples: int = 10_000
@@ -60,9 +67,23 @@ class Judged:
             raise InputError("scores come from one place", remedy="give one of --scores, --reward and --trivial")
         if self.resamples < 1:
             raise InputError("too few resamples", remedy="take at least 1")
-        if self.json is not None and not self.json.parent.is_dir():
-            raise InputError("its folder does not exist", path=self.json, remedy="make the folder first")
+        for file in (self.json, self.save_scores):
+            if file is not None and not file.parent.is_dir():
+                raise InputError("its folder does not exist", path=file, remedy="make the folder first")
         return Bootstrap(resamples=self.resamples, seed=self.seed)
+
+    def below(self) -> float:
+        """The threshold, where nothing tunes it."""
+        if self.threshold is not None:
+            return self.threshold
+        said = None if self.reward is None else self.read_as.describe(reward_path(self.reward))
+        threshold = 0.5 if said is None else said.threshold
+        if threshold is None:
+            raise InputError(
+                "the scores of this reward model are no probabilities: no threshold follows from them",
+                remedy="give --threshold, or for ProcessBench --tune-data",
+            )
+        return threshold
 
     def score(self, solutions: Sequence[LabelledSolution], file: Path | None) -> Scores:
         """The step scores of solutions, which `file` has where scores come from files."""
@@ -76,7 +97,13 @@ class Judged:
         import asyncio
 
         assert self.reward is not None
-        return asyncio.run(score(_reward(self.reward, self.family), solutions))
+        return asyncio.run(score(_reward(self.reward, self.read_as), solutions))
+
+    def keep(self, scores: Scores) -> None:
+        from stepmark.evaluate.scores import write_scores
+
+        if self.save_scores is not None:
+            write_scores(self.save_scores, scores)
 
     def write(self, figures: dict[str, Any]) -> None:
         if self.json is not None:
@@ -106,22 +133,29 @@ class Processbench(Judged):
         bootstrap = self.check()
         if (self.scores is None) != (self.tune_scores is None) and self.tune_data is not None:
             raise InputError("--tune-scores are of --tune-data", remedy="give scores for both files")
-        solutions = list(processbench.read(self.data, Lost()))
-        threshold, said = self.threshold, "given"
+        if self.threshold is not None and self.tune_data is not None:
+            raise InputError("--threshold is given and --tune-data would choose it", remedy="give one of them")
+        lost = Lost()
+        solutions = list(processbench.read(self.data, lost))
         if self.tune_data is not None:
             if self.tune_data.resolve() == self.data.resolve():
                 raise InputError("tuned on the file that is measured", path=self.data, remedy="tune on another subset")
             others = list(processbench.read(self.tune_data, Lost()))
             threshold, said = tune(others, self.score(others, self.tune_scores)), f"tuned on {self.tune_data.name}"
-        result = evaluate(solutions, self.score(solutions, self.scores), threshold, bootstrap)
+        else:
+            threshold, said = self.below(), "given" if self.threshold is not None else "that of such scores"
+        scores = self.score(solutions, self.scores)
+        self.keep(scores)
+        result = evaluate(solutions, scores, threshold, bootstrap)
         print(f"{self.data.name}: {result.erroneous} solutions with a wrong step, {result.correct} without; {self.by}")
         for name, title in (("erroneous", "error accuracy"), ("correct", "correct accuracy"), ("f1", "F1")):
             value, low, high = (100 * getattr(one, name) for one in (result.value, result.low, result.high))
             print(f"  {title:17} {value:5.1f}  [{low:.1f}, {high:.1f}]")
         print(f"  threshold {threshold:.6g}, {said}")
         if result.unscored:
-            print(f"  {result.unscored} solutions could not be scored (too long, or a blank step) and count as missed")
-        self.write({"threshold_is": said, **asdict(result)})
+            print(f"  {result.unscored} solutions {UNSCORED} and count as missed")
+        _print_lost(lost)
+        self.write({"threshold_is": said, "lost": dict(lost), **asdict(result)})
         return 0
 
 
@@ -155,19 +189,20 @@ class Prmbench(Judged):
         solutions = list(prmbench.read(self.data, lost))
         with_originals = self.scores is None or self.untouched_scores is not None
         redundancy = None if self.redundancy_scores is None else read_scores(self.redundancy_scores, solutions)
+        threshold, scores = self.below(), self.score(solutions, self.scores)
+        self.keep(scores)
         result = evaluate(
             solutions,
-            self.score(solutions, self.scores),
-            self.threshold,
+            scores,
+            threshold,
             bootstrap,
             originals=self.score(untouched(solutions), self.untouched_scores) if with_originals else (),
             redundancy=redundancy,
             redundancy_threshold=self.redundancy_threshold,
         )
-        print(f"{self.data.name}: {result.overall.solutions} solutions, threshold {self.threshold:g}; {self.by}")
+        print(f"{self.data.name}: {result.overall.solutions} solutions, threshold {threshold:g}; {self.by}")
         _print_prmbench(result)
-        for what, count in lost.items():
-            print(f"  {count} {what}")
+        _print_lost(lost)
         self.write({"lost": dict(lost), **asdict(result)})
         return 0
 
@@ -187,11 +222,13 @@ class Steps(Judged):
     probes: int = 200
     """solutions that are changed in one place, for the sensitivity of each kind (--reward)"""
     pool: Path | None = None
-    """candidate pool: the gain of best-of-n and of a weighted vote over majority"""
+    """candidate pool, or a run of `stepmark sample`: the gain of best-of-n and of a weighted vote over majority"""
     pool_scores: Path | None = None
-    """step scores of its candidates (see `stepmark evaluate pool`), where they do not come from --reward"""
-    aggregate: Aggregation = "last"
-    """how step scores become the score of a candidate of the pool"""
+    """step scores of its candidates, where they do not come from --reward: as in `stepmark evaluate pool` a file, or a
+    run of `stepmark score`"""
+    aggregate: Aggregation | None = None
+    """how step scores become the score of a candidate of the pool; by default as the reward model's directory or its
+    authors say, where they are known, else last"""
     html: Path | None = None
     """write a report with pictures to this directory"""
 
@@ -203,56 +240,76 @@ class Steps(Judged):
         bootstrap = self.check()
         if self.pool is not None and (self.reward is None) == (self.pool_scores is None):
             raise InputError("the pool's scores come from one place", remedy="give --pool-scores or --reward")
-        solutions = list(FORMATS[self.format][0](self.data, Lost()))
-        found = measure(solutions, self.score(solutions, self.scores), self.threshold, bootstrap=bootstrap)
-        facts = _facts(found, self.threshold)
-        drops = self._drops(solutions, bootstrap) if self.reward is not None else {}
+        lost, threshold = Lost(), self.below()
+        solutions = list(FORMATS[self.format][0](self.data, lost))
+        scores = self.score(solutions, self.scores)
+        self.keep(scores)
+        found = measure(solutions, scores, threshold, bootstrap=bootstrap)
+        facts = _facts(found, threshold)
+        drops = self._drops(solutions, scores, bootstrap) if self.reward is not None else {}
         for kind, (count, fall) in drops.items():
             facts[f"fall of a right step when a {kind} is changed"] = f"{_known(fall)}, mean of {count}"
-        gains = self._gains(bootstrap) if self.pool is not None else []
+        gains = self._gains(lost, bootstrap) if self.pool is not None else []
         for gain in gains:
-            name = f"{gain['method'].replace('_', '-')} of {gain['n']} minus majority ({self.aggregate})"
+            name = f"{gain['method'].replace('_', '-')} of {gain['n']} minus majority ({gain['aggregate']})"
             facts[name] = f"{gain['difference']:+.3f} [{gain['low']:+.3f}, {gain['high']:+.3f}]"
         print(f"{self.data.name}: {self.by}")
         for name, value in facts.items():
             print(f"  {name:48} {value}")
+        _print_lost(lost)
         falls = {kind: {"probes": count, "fall": asdict(fall)} for kind, (count, fall) in drops.items()}
-        self.write({**asdict(found), "sensitivity": falls, "gain_over_majority": gains})
+        self.write({"lost": dict(lost), **asdict(found), "sensitivity": falls, "gain_over_majority": gains})
         if self.html is not None:
             from stepmark.report import write
             from stepmark.report.steps import steps_report
 
-            provenance = {"data": str(self.data), "scores": self.by, "threshold": f"{self.threshold:g}"}
+            provenance = {"data": str(self.data), "scores": self.by, "threshold": f"{threshold:g}"}
             print(f"the report is {write(steps_report(found, facts, provenance), self.html)}")
         return 0
 
-    def _gains(self, bootstrap: Bootstrap) -> list[dict[str, Any]]:
+    def _gains(self, lost: Lost, bootstrap: Bootstrap) -> list[dict[str, Any]]:
         from stepmark.evaluate.gain import gain_over_majority
-        from stepmark.formats.candidates import as_labelled, read_candidates, read_step_scores
+        from stepmark.formats import candidates, runs
+        from stepmark.formats.candidates import as_labelled
 
         assert self.pool is not None
-        pool = read_candidates(self.pool)
+        pool = (runs if self.pool.is_dir() else candidates).read_candidates(self.pool)
+        how: Aggregation
         if self.pool_scores is not None:
-            steps: Sequence[Sequence[Sequence[float] | None]] = read_step_scores(self.pool_scores, pool)
+            known = self.pool_scores.is_dir()
+            how = runs.read_aggregate(self.pool_scores) if known else "last"
+            read = (runs if known else candidates).read_step_scores
+            steps: Sequence[Sequence[Sequence[float] | None]] = read(self.pool_scores, pool)
         else:
+            assert self.reward is not None
+            how = self.read_as.describe(reward_path(self.reward)).aggregate
             scores = iter(self.score([one for problem in pool for one in as_labelled(problem)], None))
             steps = [[next(scores) for _ in problem.candidates] for problem in pool]
-        return [asdict(one) for one in gain_over_majority(pool, steps, self.aggregate, bootstrap)]
+            if unscored := sum(one is None for row in steps for one in row):
+                lost[f"candidates of the pool {UNSCORED}: they vote, and are never the best"] += unscored
+        return [asdict(one) for one in gain_over_majority(pool, steps, self.aggregate or how, bootstrap)]
 
-    def _drops(self, solutions: Sequence[LabelledSolution], bootstrap: Bootstrap) -> dict[Change, tuple[int, Figure]]:
-        """Of each kind of change: how many probes there are, and how far the score falls on average."""
+    def _drops(
+        self, solutions: Sequence[LabelledSolution], scores: Scores, bootstrap: Bootstrap
+    ) -> dict[Change, tuple[int, Figure]]:
+        """Of each kind of change: how many probes there are, of scored solutions in an order by chance, and how far the
+        score falls on average."""
         import asyncio
+        import random
 
         from stepmark.evaluate.sensitivity import KINDS, drop, fall, probe
+        from stepmark.rewards.assemble import from_labels
 
         assert self.reward is not None
-        reward = _reward(self.reward, self.family)
+        reward = _reward(self.reward, self.read_as)
+        scored = [one for one, found in zip(solutions, scores, strict=True) if found is not None]
+        random.Random(self.seed).shuffle(scored)
         drops = {}
         for kind in KINDS:
             probes = [
                 found
-                for one in solutions
-                for rated in [[rating is not None and rating > 0 for rating in one.labels.ratings]]
+                for one in scored
+                for rated in [[target is not None and target > 0 for target in from_labels(one.labels)]]
                 if (found := probe(one.problem, one.solution.steps, rated, self.seed, kind))
             ][: self.probes]
 
@@ -274,14 +331,16 @@ def _print_prmbench(result: PRMBench) -> None:
     for name, score in result.groups.items():
         print(f"  {name:20} {'':6} {'':6} {_bounds(score):>13} {_percent(score)}")
     if result.unscored:
-        print(f"  {result.unscored} solutions could not be scored (too long, or a blank step) and are left out")
+        print(f"  {result.unscored} solutions {UNSCORED} and are left out")
     if result.repeated:
         print(f"  {result.repeated} solutions were in their class before and are left out")
 
 
 def _facts(found: Measures, threshold: float) -> dict[str, str]:
     facts = {
-        "solutions": f"{found.solutions:,} ({found.unscored} more could not be scored)",
+        "whole solutions": f"{found.solutions:,}",
+        "prefixes": f"{found.prefixes:,}",
+        "left out": f"{found.unscored} that {UNSCORED}; {found.aborted} given up",
         "rated steps, share right": f"{found.steps:,}, {_known(found.right)}",
         "AUC over all steps": _known(found.auc),
         "AUC within a problem": _known(found.within_problem_auc),
@@ -324,7 +383,12 @@ def write_figures(path: Path, figures: dict[str, Any]) -> None:
         file.write(json.dumps(figures, indent=1, allow_nan=False).encode() + b"\n")
 
 
+def _print_lost(lost: Lost) -> None:
+    for what, count in sorted(lost.items()):
+        print(f"  {count} {what}")
+
+
 @cache
-def _reward(reward: Path, family: str | None) -> RewardModel:
+def _reward(reward: Path, read_as: ReadAs) -> RewardModel:
     """The reward model, read once for all that the verb asks of it; it ends with the process."""
-    return load_reward(reward_path(reward), family)
+    return read_as.load(reward_path(reward))

@@ -36,7 +36,8 @@ class Pool:
     scores: tuple[Path, ...] = ()
     """step scores of those candidates, a run of stepmark score or a file for each reward model, which is named by it"""
     aggregate: tyro.conf.UseAppendAction[tuple[Aggregation, ...]] = ()
-    """how step scores become a solution score; give it several times for several curves (never: last)"""
+    """how step scores become a solution score; give it several times for several curves (never: as the reward model's
+    directory or its authors say, where a run of stepmark score tells, else last)"""
     n: Annotated[str | None, tyro.conf.arg(metavar="N,N,...")] = None
     """numbers of candidates, such as 1,2,4,8 (by default the powers of two, and all)"""
     labels: Literal["graded", "recorded"] = "graded"
@@ -66,17 +67,22 @@ class Pool:
             raise InputError("too few subsets or resamples", remedy="take at least 2 subsets and 1 resample")
         if self.json is not None and not self.json.parent.is_dir():
             raise InputError("its folder does not exist", path=self.json, remedy="make the folder first")
-        hows = dict.fromkeys(self.aggregate or ("last",))
-
         pool = (runs if self.candidates.is_dir() else candidates).read_candidates(self.candidates)
         steps = {
             name: (runs if path.is_dir() else candidates).read_step_scores(path, pool) for name, path in files.items()
+        }
+        said: dict[str, Aggregation] = {
+            name: runs.read_aggregate(path) if path.is_dir() else "last" for name, path in files.items()
         }
         verdicts = judge(pool, self.labels)
         bootstrap = Bootstrap(resamples=self.resamples, seed=self.seed)
         comparison = compare(
             verdicts.problems,
-            [Scored(name, how, steps_P_N_S) for name, steps_P_N_S in steps.items() for how in hows],
+            [
+                Scored(name, how, steps_P_N_S)
+                for name, steps_P_N_S in steps.items()
+                for how in dict.fromkeys(self.aggregate or (said[name],))
+            ],
             ns=sizes or default_sizes(min(len(one.candidates) for one in pool)),
             subsets=self.subsets,
             bootstrap=bootstrap,

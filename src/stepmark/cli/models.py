@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from stepmark.precision import Dtype
     from stepmark.rewards.aggregate import Aggregation
     from stepmark.rewards.base import RewardModel
+    from stepmark.rewards.families import Description
     from stepmark.rewards.families.outcome import OutcomeReward
     from stepmark.rewards.local import LocalReward
     from stepmark.types import Problem
@@ -170,13 +171,12 @@ class RewardOptions:
         return None if self.path is None else ModelSize.read(self.path)
 
     def aggregate(self) -> "Aggregation | None":
-        """How its step scores are best combined, where its directory tells."""
-        path = self.path
-        if path is None:
-            return None
-        from stepmark.rewards.model import SPEC_FILE, read_spec
+        """How a reward model's step scores are combined: what it was trained for, or what its authors use. Raises
+        InputError where its files do not tell how it is read."""
+        return None if self.path is None else self._read_as().describe(self.path).aggregate
 
-        return read_spec(path).aggregate if (path / SPEC_FILE).is_file() else None
+    def _read_as(self, processes: int = 1) -> "ReadAs":
+        return ReadAs(self.family, self.separator, self.reward_dtype, processes)
 
     @contextmanager
     def open(self, problems: "Sequence[Problem]", processes: int = 1) -> "Iterator[RewardModel | None]":
@@ -184,7 +184,7 @@ class RewardOptions:
         if self.path is None:
             yield self._oracle(problems) if self.reward else None
             return
-        reward = load_reward(self.path, self.family, line_ends(self.separator), self.reward_dtype, processes)
+        reward = self._read_as(processes).load(self.path)
         try:
             yield reward
         finally:
@@ -220,20 +220,34 @@ def reward_path(reward: str | Path) -> Path:
     return bundled.PATH
 
 
-def load_reward(
-    path: Path,
-    family: str | None = None,
-    separator: str | None = None,
-    dtype: Literal["float32", "bfloat16"] = "float32",
-    processes: int = 1,
-) -> "LocalReward | OutcomeReward | Processes":
-    """The reward model in a directory, in so many processes; prints how it is read."""
-    from stepmark.engine.processes import spread
-    from stepmark.rewards.families import describe
-    from stepmark.rewards.local import MEMORY
+@dataclass(frozen=True)
+class ReadAs:
+    """How a reward model's directory is read."""
 
-    print(describe(path, family, separator=separator))
-    return spread(partial(_reward, path, family, separator, dtype), processes, memory=MEMORY)
+    family: str | None = None
+    """how a published model is read: math-shepherd, rlhflow, skywork-o1, qwen-math-prm, er-prm, pqm, llemma, trl, pure,
+    reasoneval-7b, reasoneval-34b, qwen-math-rm, sequence-classifier"""
+    separator: str | None = None
+    r"""what parts the steps, for models that were trained with different ones (trl, pure); \n stands for a line end"""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """bfloat16 is faster where the processor has units for it, and scores differ by some .001"""
+    processes: int = 1
+    """that compute, each with a copy of the model and its share of processor and memory: for a small model on a CPU
+    much faster than threads; as many as there are cores, say"""
+
+    def describe(self, path: Path) -> "Description":
+        from stepmark.rewards.families import describe
+
+        return describe(path, self.family, separator=line_ends(self.separator))
+
+    def load(self, path: Path) -> "LocalReward | OutcomeReward | Processes":
+        """The reward model in a directory; prints how it is read."""
+        from stepmark.engine.processes import spread
+        from stepmark.rewards.local import MEMORY
+
+        print(self.describe(path).told)
+        load = partial(_reward, path, self.family, line_ends(self.separator), self.dtype)
+        return spread(load, self.processes, memory=MEMORY)
 
 
 def _reward(

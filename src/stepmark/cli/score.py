@@ -1,10 +1,13 @@
 """`stepmark score`: the steps of recorded solutions, scored by a reward model."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from stepmark.cli.models import line_ends, load_reward, reward_path
+import tyro
+
+from stepmark.cli.models import ReadAs, line_ends, reward_path
+from stepmark.rewards.aggregate import Aggregation
 
 if TYPE_CHECKING:
     from stepmark.rewards.judge import Pool
@@ -20,6 +23,11 @@ class Settings:
     dtype: str
     family: str | None
     separator: str | None
+    read: str
+    """how the reward model is read"""
+    aggregate: Aggregation
+    """how its step scores are combined, as its directory or its authors say"""
+    too_long: str
 
 
 @dataclass(frozen=True)
@@ -49,16 +57,10 @@ class Score:
     """the directory of the run that holds the scores"""
     name: str = "solutions"
     """which record file of a candidates' run"""
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    """bfloat16 is faster where the processor has units for it, and scores differ by some .001"""
-
-    family: str | None = None
-    """how a published model is read: math-shepherd, rlhflow, skywork-o1, qwen-math-prm, er-prm, pqm, llemma, trl"""
-    separator: str | None = None
-    r"""of the steps, for models that were trained with different ones (trl, pure); \n stands for a line end"""
-    processes: int = 1
-    """that compute, each with a copy of the model and its share of processor and memory: for a small model on a CPU
-    much faster than threads; as many as there are cores, say"""
+    too_long: Literal["error", "mask"] = "error"
+    """a solution that the model cannot read to its end stops the scoring, or is put on record without scores, so that
+    nothing chooses it"""
+    read_as: Annotated[ReadAs, tyro.conf.arg(name="")] = field(default_factory=ReadAs)
 
     def run(self) -> int:
         import asyncio
@@ -69,24 +71,29 @@ class Score:
         from stepmark.types import Cost, SolutionScores
 
         pool = self._pool()
-        path = reward_path(self.reward)
-        separator = line_ends(self.separator)
-        reward = load_reward(path, self.family, separator, self.dtype, self.processes)
+        path, how = reward_path(self.reward), self.read_as
+        said = how.describe(path)
+        reward = how.load(path)
 
         async def work(run: Run) -> tuple[list[SolutionScores | None], float]:
             try:
                 began = time.monotonic()
-                scores = await judge(run, pool, reward)
+                scores = await judge(run, pool, reward, mask=self.too_long == "mask")
                 return [one for row in scores for one in row], time.monotonic() - began
             finally:
                 reward.close()
 
-        settings = Settings(path.resolve(), self.candidates.resolve(), self.name, self.dtype, self.family, separator)
-        with Run.open(self.out, settings) as run:
+        files = (path.resolve(), self.candidates.resolve(), self.name)
+        as_told = (how.dtype, how.family, line_ends(how.separator))
+        read_as = said.told.removeprefix(f"{path}: ")
+        with Run.open(self.out, Settings(*files, *as_told, read_as, said.aggregate, self.too_long)) as run:
             before = {(one.problem_id, one.index) for one in run.read("scores", SolutionScores)}
             scores, seconds = asyncio.run(work(run))
+            masked = sum(one.masked for one in run.read("scores", SolutionScores))
         found = [one for one in scores if one is not None]
-        print(f"{self.out}: {len(found):,} solutions scored, {len(scores) - len(found):,} cut or empty and left out")
+        cut = len(scores) - len(found) - masked
+        longer = f", {masked:,} too long and masked" if masked else ""
+        print(f"{self.out}: {len(found):,} solutions scored, {cut:,} cut or empty and left out{longer}")
         if new := [one for one in found if (one.problem_id, one.index) not in before]:
             print(f"scored now: {len(new):,}; {pace(len(new), Cost.total(one.cost for one in new), seconds)}")
         return 0

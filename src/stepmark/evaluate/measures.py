@@ -45,7 +45,11 @@ class Measures:
     solutions: int
     steps: int
     unscored: int
-    """solutions that the reward model refused, which no figure is about"""
+    """solutions that the reward model could not be shown, which no figure is about"""
+    aborted: int
+    """solutions that were given up, or of a problem that is a bad one, which no figure is about either"""
+    prefixes: int
+    """of the solutions that are measured: those that go on, which figures about whole solutions leave out"""
     right: Figure | None
     """share of the steps"""
     auc: Figure | None
@@ -80,9 +84,11 @@ class Measures:
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """Rated steps (axis K), and solutions that are rated up to their first wrong step or to the end (axis N)."""
+    """Rated steps (axis K), and whole solutions that are rated up to their first wrong step or to the end (axis N)."""
 
     problems: int
+    aborted: int
+    prefixes: int
     problem_K: Ints
     score_K: Floats
     right_K: Bools
@@ -124,6 +130,8 @@ def measure(
         solutions=len(table.problem_N),
         steps=len(table.problem_K),
         unscored=sum(one is None for one in scores),
+        aborted=table.aborted,
+        prefixes=table.prefixes,
         calibration=calibration(table.score_K, table.right_K) if bounded else None,
         positions=tuple(positions),
         **found,
@@ -133,8 +141,12 @@ def measure(
 def _table(solutions: Sequence[LabelledSolution], scores: Scores, threshold: float, places: int) -> _Table:
     place_of: dict[str, int] = {}
     steps, whole = [], []
+    aborted = prefixes = 0
     for one, found in zip(solutions, scores, strict=True):
         if found is None or set(one.labels.ratings) <= {None}:
+            continue
+        if one.solution.finish == "abort":
+            aborted += 1
             continue
         problem = place_of.setdefault(one.problem.id, len(place_of))
         targets = from_labels(one.labels)
@@ -143,7 +155,8 @@ def _table(solutions: Sequence[LabelledSolution], scores: Scores, threshold: flo
         for s, (score, target) in enumerate(zip(found, judged, strict=False)):
             if target is not None:
                 steps.append((problem, score, target > 0, min(s + 1, places)))
-        if None not in judged:
+        prefixes += one.solution.finish != "stop"
+        if None not in judged and one.solution.finish == "stop":
             named = first_below(found, threshold)
             last = len(found) > 1 and found[-1] < min(found[:-1])
             whole.append((problem, len(found), min(found), last, error, NONE if named is None else named))
@@ -153,6 +166,8 @@ def _table(solutions: Sequence[LabelledSolution], scores: Scores, threshold: flo
     problem_N, steps_N, lowest_N, last_N, error_N, named_N = zip(*whole, strict=True) if whole else [()] * 6
     return _Table(
         problems=len(place_of),
+        aborted=aborted,
+        prefixes=prefixes,
         problem_K=np.array(problem_K, np.int64),
         score_K=np.array(score_K, np.float64),
         right_K=np.array(right_K, np.bool_),

@@ -18,13 +18,24 @@ NAMES = ("problems", "solutions", "labels")
 
 def read(path: Path, lost: Lost) -> Iterator[LabelledSolution]:
     """The solutions in their order; problems and labels are held in memory. Raises InputError, naming file and line: a
-    solution of an unknown problem, labels that do not fit, and labels of a solution that is not given."""
+    solution of an unknown problem, a second one of the same number, labels that do not fit, a second rating of a
+    solution, and labels of one that is not given."""
     problems = {problem.id: problem for problem in read_problems(_file(path, "problems"), gold=False)}
     file = _file(path, "labels")
-    labels = {(one.problem_id, one.index): one for _, one in json_lines(file, StepLabels)} if file.exists() else {}
+    labels: dict[tuple[str, int], StepLabels] = {}
+    for line, label in json_lines(file, StepLabels) if file.exists() else ():
+        key = (label.problem_id, label.index)
+        if key in labels:
+            twice = f"solution {label.index} of problem {label.problem_id!r} is rated twice"
+            raise InputError(twice, path=file, line=line, remedy="keep one rating of each")
+        labels[key] = label
     file = _file(path, "solutions")
+    seen: set[tuple[str, int]] = set()
     for line, one in json_lines(file, Solution):
         name = f"solution {one.index} of problem {one.problem_id!r}"
+        if (one.problem_id, one.index) in seen:
+            raise InputError(f"{name} is given twice", path=file, line=line, remedy="number a problem's solutions")
+        seen.add((one.problem_id, one.index))
         if one.problem_id not in problems:
             raise InputError(f"{name}, which is not given", path=file, line=line, remedy="give the problem")
         unrated = StepLabels(one.problem_id, one.index, (None,) * len(one.steps), UNRATED)

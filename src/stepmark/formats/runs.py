@@ -10,6 +10,7 @@ from stepmark import problems
 from stepmark.errors import InputError, ScoreError
 from stepmark.formats.candidates import Candidate, Candidates
 from stepmark.records import read, read_manifest
+from stepmark.rewards.aggregate import Aggregation
 from stepmark.types import Problem, Solution, SolutionScores
 
 
@@ -44,25 +45,31 @@ def read_candidates(run: Path) -> tuple[Candidates, ...]:
     )
 
 
+def read_aggregate(run: Path) -> Aggregation:
+    """How a run's step scores are combined: as the reward model's directory or its authors say."""
+    said: Aggregation = read_manifest(run).settings.get("aggregate", "last")
+    return said
+
+
 def read_step_scores(run: Path, pool: Sequence[Candidates]) -> tuple[tuple[tuple[float, ...] | None, ...], ...]:
     """The scores that a run holds of the pool's candidates: `[problem][candidate][step]`, None where there are none.
 
     Raises ScoreError: a problem or candidate that the pool does not have, a wrong number of scores, or a candidate with
-    an answer that is not scored.
+    an answer that is neither scored nor masked.
     """
     file = run / read_manifest(run).file("scores")
     candidates = {(one.problem.id, i): c for one in pool for i, c in enumerate(one.candidates)}
-    found: dict[tuple[str, int], tuple[float, ...]] = {}
+    found: dict[tuple[str, int], tuple[float, ...] | None] = {}
     for number, row in enumerate(read(file, SolutionScores), 1):
         candidate = candidates.get((row.problem_id, row.index))
-        if candidate is None or len(candidate.steps) != len(row.scores):
+        if candidate is None or (len(candidate.steps) != len(row.scores) and not row.masked):
             raise ScoreError(
                 f"the pool has no candidate {row.index} of {len(row.scores)} steps of problem {row.problem_id!r}",
                 path=file,
                 line=number,
                 remedy="give the candidates that were scored",
             )
-        found[row.problem_id, row.index] = row.scores
+        found[row.problem_id, row.index] = None if row.masked else row.scores
     if missing := [key for key, one in candidates.items() if key not in found and one.answer is not None]:
         raise ScoreError(
             f"{len(missing)} candidates with an answer have no scores, the first is candidate {missing[0][1]} of "

@@ -37,11 +37,17 @@ def assemble(
 ) -> Assembled:
     """Examples with their outcome, from the grader, and for a PRM the targets of their steps, from `labels`.
 
-    Raises InputError: a solution of an unknown problem, labels of an unknown solution, a second rating of a solution,
-    labels that do not fit the steps or whose source is unknown.
+    Raises InputError: a solution of an unknown problem, a second one of the same number, labels of an unknown solution,
+    a second rating of a solution, labels that do not fit the steps or whose source is unknown.
     """
     problem_of = {problem.id: problem for problem in problems}
-    by_key = {(solution.problem_id, solution.index): solution for solution in solutions}
+    by_key: dict[tuple[str, int], Solution] = {}
+    for solution in solutions:
+        key = (solution.problem_id, solution.index)
+        if key in by_key:
+            name = f"solution {solution.index} of problem {solution.problem_id!r}"
+            raise InputError(f"{name} is given twice", remedy="number the solutions of a problem from 0, each once")
+        by_key[key] = solution
     targets: dict[tuple[str, int], tuple[float | None, ...]] = {}
     for label in labels:
         key = (label.problem_id, label.index)
@@ -50,19 +56,21 @@ def assemble(
             why = "is rated twice" if key in targets else "is rated but not given"
             raise InputError(f"{name} {why}", remedy="give the solutions, and one rating of each")
         if len(label.ratings) != len(by_key[key].steps):
-            raise InputError(f"{name} has {len(by_key[key].steps)} steps and {len(label.ratings)} ratings")
+            count = f"{name} has {len(by_key[key].steps)} steps and {len(label.ratings)} ratings"
+            raise InputError(count, remedy="give one rating per step")
         targets[key] = from_labels(label, neutral=neutral)
     examples = []
     unfinished = unlabelled = 0
     for key, solution in by_key.items():
         if solution.problem_id not in problem_of:
-            raise InputError(f"problem {solution.problem_id!r} has a solution but is not given")
+            raise InputError(f"problem {solution.problem_id!r} has a solution but is not given", remedy="give it")
         if solution.finish != "stop" and (kind == "orm" or solution.finish != "step"):
             unfinished += 1
             continue
         problem = problem_of[solution.problem_id]
-        verdict = grade(problem, solution.answer)
-        outcome = None if verdict.value == "ungraded" else float(verdict.correct)
+        outcome = None  # of a prefix there is none
+        if solution.finish == "stop" and (verdict := grade(problem, solution.answer)).value != "ungraded":
+            outcome = float(verdict.correct)
         example = Example(problem, solution.steps, targets.get(key, ()), outcome)
         known = outcome is not None if kind == "orm" else any(target is not None for target in example.targets)
         if known:

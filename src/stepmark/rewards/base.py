@@ -36,7 +36,8 @@ def checked(prefix: Prefix, scores: Sequence[float], cost: Cost) -> StepScores:
         raise ScoreError(f"a prefix of problem {prefix.problem.id!r} has no steps", remedy="there is nothing to score")
     if len(scores) != len(prefix.steps):
         raise ScoreError(
-            f"{len(scores)} scores for the {len(prefix.steps)} steps of a solution of problem {prefix.problem.id!r}"
+            f"{len(scores)} scores for the {len(prefix.steps)} steps of a solution of problem {prefix.problem.id!r}",
+            remedy="score every step, blank ones left out",
         )
     for number, score in enumerate(scores, 1):
         if not math.isfinite(score):
@@ -58,7 +59,8 @@ class OracleReward:
     async def score(self, prefix: Prefix) -> StepScores:
         ratings = self._rate(prefix.problem, prefix.steps)
         if not set(ratings) <= self._worth.keys():
-            raise ScoreError(f"a rating of a step of problem {prefix.problem.id!r} is not +1, 0 or -1: {ratings}")
+            rated = f"a rating of a step of problem {prefix.problem.id!r} is not +1, 0 or -1: {ratings}"
+            raise ScoreError(rated, remedy="mend the judge")
         return checked(prefix, [self._worth[rating] for rating in ratings], Cost(requests=1))
 
 

@@ -13,7 +13,7 @@ from stepmark.errors import ScoreError
 from stepmark.policies.base import Policy
 from stepmark.policies.draw import seed_of
 from stepmark.rewards.base import checked
-from stepmark.rewards.examples import check_steps
+from stepmark.rewards.examples import readable
 from stepmark.steps import join
 from stepmark.types import Cost, Prefix, Problem, Sampling, StepScores
 
@@ -51,7 +51,7 @@ class GenerativeReward:
     async def score(self, prefix: Prefix) -> StepScores:
         """One share per step. Raises `ScoreError` where no judgement of a step comes to a verdict; the others as
         `RewardModel.score`."""
-        check_steps(prefix.problem, prefix.steps)
+        prefix = replace(prefix, steps=tuple(readable(prefix.problem, prefix.steps)))
         numbers = range(1, len(prefix.steps) + 1)
         judged = await asyncio.gather(*(self._judge(prefix, number) for number in numbers))
         return checked(prefix, [share for share, _ in judged], Cost.total(cost for _, cost in judged))

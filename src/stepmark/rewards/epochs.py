@@ -78,6 +78,14 @@ def measured(net: RewardNet, items: Sequence[Item], settings: Train, measure: Me
     }
 
 
+def told(epochs: Sequence[Epoch]) -> str:
+    """The last of the epochs in a line."""
+    last = epochs[-1]
+    figures = {"held-out loss": last.held_out_loss, "AUC": last.auc, "within a problem": last.within_problem_auc}
+    known = [f"{name} {value:.4f}" for name, value in (figures | last.figures).items() if value is not None]
+    return f"epoch {len(epochs)}: " + ", ".join([f"train loss {last.train_loss:.4f}", *known])
+
+
 def epochs_of(state: TrainerState) -> tuple[tuple[Epoch, ...], tuple[float, ...]]:
     """What the log says of each epoch, and the loss of each update."""
     epochs, losses, first = [], [], 0

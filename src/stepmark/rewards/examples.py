@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from stepmark.errors import InputError, TooLongError
+from stepmark.errors import InputError, TooLongError, UnreadableError
 from stepmark.steps import SEPARATOR
 from stepmark.types import Problem
 
@@ -105,7 +105,8 @@ def step_targets(
     name = f"a solution of problem {example.problem.id!r}"
     values = example.targets if kind == "prm" else (*(None for _ in example.steps[1:]), example.outcome)
     if len(values) != len(example.steps):
-        raise InputError(f"{name} has {len(example.steps)} steps and {len(values)} targets")
+        count = f"{name} has {len(example.steps)} steps and {len(values)} targets"
+        raise InputError(count, remedy="give one per step, None where there is none")
     for value in values:
         if value is None:
             continue
@@ -163,16 +164,18 @@ class SolutionEncoder(Protocol):
     def encode(self, problem: Problem, steps: Sequence[str]) -> Encoded: ...
 
 
-def check_steps(problem: Problem, steps: Sequence[str]) -> None:
-    """Raises `InputError` where there is nothing to judge: no step, or a blank one."""
+def readable(problem: Problem, steps: Sequence[str]) -> list[str]:
+    """The steps as a reward model reads them: white space at their ends says nothing, and never changes a score. Raises
+    `InputError` where there is no step, `UnreadableError` where one is blank."""
     if not steps:
         raise InputError(f"a prefix of problem {problem.id!r} has no steps", remedy="there is nothing to judge")
     for number, step in enumerate(steps, 1):
         if not step.strip():
-            raise InputError(
+            raise UnreadableError(
                 f"step {number} of a solution of problem {problem.id!r} is blank",
                 remedy="stepmark.steps.split leaves blank lines out",
             )
+    return [step.rstrip() for step in steps]
 
 
 def check_length(problem: Problem, tokens: int, limit: int) -> None:
@@ -206,10 +209,11 @@ class Encoder:
         self._end = (*separator, *(() if layout.marker is None else (single_token(tokenizer, layout.marker),)))
 
     def encode(self, problem: Problem, steps: Sequence[str]) -> Encoded:
-        """Raises `InputError` where there is no step or a step is blank, `TooLongError` where the sequence is longer
-        than `max_tokens`. A special token written out in the text is read as the characters that it consists of."""
-        check_steps(problem, steps)
-        question, *pieces = self._pieces([self._layout.opening.replace("{question}", problem.question), *steps])
+        """Raises `InputError` where there is no step, `UnreadableError` where one is blank, `TooLongError` where the
+        sequence is longer than `max_tokens`. A special token written out in the text is read as the characters that it
+        consists of."""
+        opening = self._layout.opening.replace("{question}", problem.question)
+        question, *pieces = self._pieces([opening, *readable(problem, steps)])
         ids = [*self._bos, *question]
         start = len(ids)
         judged = []

@@ -1,7 +1,9 @@
 """The updates of a training, on `transformers.Trainer`: schedule, order, checkpoints, early stopping, LoRA."""
 
 import warnings
+from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ from transformers import (
 
 from stepmark.errors import InputError
 from stepmark.rewards.dataset import ByLength, Item, collate
-from stepmark.rewards.epochs import Measure, measured
+from stepmark.rewards.epochs import Measure, epochs_of, measured, told
 from stepmark.rewards.model import RewardNet
 from stepmark.rewards.settings import Train, first_process, processes, spread
 
@@ -65,6 +67,7 @@ def fit(
             settings=settings,
             held_out=held_out,
             measure=measure,
+            say=partial(console.print, soft_wrap=True, highlight=False) if first_process() else lambda line: None,
             model=net,
             args=TrainingArguments(
                 output_dir=str(scratch),
@@ -122,8 +125,17 @@ def _sharded(trainer: Trainer) -> bool:
 class _Trainer(Trainer):
     """Trainer, but for the order of the solutions, the held-out measurements, and how checkpoints keep the net."""
 
-    def __init__(self, *, settings: Train, held_out: list[Item], measure: Measure | None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        settings: Train,
+        held_out: list[Item],
+        measure: Measure | None,
+        say: Callable[[str], None],
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
+        self._say = say
         self._settings = settings
         self._held_out = held_out
         self._measure = measure
@@ -139,13 +151,14 @@ class _Trainer(Trainer):
         return around
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        """Measures the held-out solutions, and ends the training when they no longer gain."""
+        """Measures the held-out solutions, tells what came out, and ends the training when they no longer gain."""
         net: Any = self.accelerator.unwrap_model(self.model)
         if self.is_fsdp_enabled:
             register_fsdp_forward_method(net, "read")
         said = measured(net, self._held_out, self._settings, self._measure)
         history: list[dict[str, Any]] = self.state.log_history
         history.append({"held_out": said, "step": self.state.global_step})
+        self._say(told(epochs_of(self.state)[0]))
         losses = [entry["held_out"]["loss"] for entry in history if "held_out" in entry]
         patience = self._settings.patience
         if patience and min(losses) not in losses[-patience:]:

@@ -324,7 +324,7 @@ def read_spec(path: str | Path) -> Spec:
     try:
         return msgspec.json.decode(file.read_bytes(), type=Spec)
     except msgspec.MsgspecError as error:
-        raise InputError(f"not the description of a reward model: {error}", path=file) from error
+        raise InputError(f"not the description of a reward model: {error}", path=file, remedy="train again") from error
 
 
 def load(path: str | Path, dtype: torch.dtype = torch.float32) -> tuple[RewardNet, PreTrainedTokenizerBase, Spec]:

@@ -22,7 +22,8 @@ class Train:
     """How a reward model is trained."""
 
     head: Head = "label_tokens"
-    """tokens of the base model, a new linear layer, or two"""
+    """tokens of the base model, a new linear layer, or two; or likelihood: a layer, and beside it the model's own
+    surprise at what is judged"""
     classes: Classes = 2
     """2: a probability that the step is right; 3: good, neutral and wrong steps (ratings +1, 0, -1) are told apart"""
     neutral: Neutral = "right"
@@ -103,7 +104,7 @@ def check(kind: Kind, settings: Train) -> None:
         raise InputError("held_out and warmup are shares below 1, weight_decay is not negative", remedy="correct them")
     parts = settings.accumulate * processes()
     if settings.accumulate < 1 or settings.batch_size % parts:
-        raise InputError(f"a batch of {settings.batch_size} is not {parts} equal parts")
+        raise InputError(f"a batch of {settings.batch_size} is not {parts} equal parts", remedy="choose a multiple")
     if settings.lora and processes() > 1:
         raise InputError("LoRA in several processes is not covered", remedy="train in one, or without LoRA")
     if min(settings.lora, settings.patience, settings.checkpoint_every) < 0:

@@ -28,8 +28,8 @@ PROBLEM = Problem("p", "What is 2 + 3?", "5", "toy")
 STEPS = ("The sum is 2 + 3.", "That is 5.")
 
 
-def score(path: Path, steps: tuple[str, ...], family: str | None = None) -> StepScores:
-    return asyncio.run(load(path, family).reward.score(Prefix(PROBLEM, steps)))
+def score(path: Path, steps: tuple[str, ...], family: str | None = None, separator: str | None = None) -> StepScores:
+    return asyncio.run(load(path, family, separator=separator).reward.score(Prefix(PROBLEM, steps)))
 
 
 @pytest.fixture
@@ -50,7 +50,8 @@ def test_what_was_chosen_is_told(qwen_prm: Path) -> None:
     loaded = load(qwen_prm)
     assert loaded.family == QWEN_PRM
     assert "read as qwen-math-prm" in loaded.told
-    assert describe(qwen_prm) == loaded.told
+    assert describe(qwen_prm).told == loaded.told
+    assert (describe(qwen_prm).aggregate, describe(qwen_prm).threshold) == ("product", 0.5)
     assert "P(right)" in loaded.told
     assert "read, as told, as qwen-math-prm" in load(qwen_prm, "qwen-math-prm").told
 
@@ -61,7 +62,8 @@ def test_a_model_of_our_own_is_read_as_it_says(plain: Path, tmp_path: Path) -> N
     save(build(lm, tokenizer, spec), tokenizer, spec, tmp_path / "own")
     loaded = load(tmp_path / "own")
     assert loaded.family is None
-    assert describe(tmp_path / "own") == loaded.told
+    assert describe(tmp_path / "own").told == loaded.told
+    assert describe(tmp_path / "own").aggregate == "min"
     assert "trained by stepmark, prm; use: min" in loaded.told
     with pytest.raises(InputError, match=r"reward\.json says how it is read"):
         load(tmp_path / "own", "trl")
@@ -93,7 +95,11 @@ def test_two_families_that_look_alike_are_both_named(tmp_path: Path) -> None:
     publish(tmp_path, tiny(Qwen2Config, Qwen2ForTokenClassification, tokenizer, num_labels=2), tokenizer)
     with pytest.raises(InputError, match="trl or pure"):
         load(tmp_path)
-    trl, pure = (score(tmp_path, STEPS, family).scores for family in ("trl", "pure"))
+    with pytest.raises(InputError, match=r"what parts the steps for a model of the kind trl .* TRL's own default"):
+        load(tmp_path, "trl")
+    assert "separator '\\n\\n'" in describe(tmp_path, "trl", separator="\n\n").told
+    assert describe(tmp_path, "pure").threshold == 0  # between P(wrong) = 1 and P(right) = 1
+    trl, pure = (score(tmp_path, STEPS, family, separator="\n").scores for family in ("trl", "pure"))
     assert [2 * one - 1 for one in trl] == pytest.approx(pure)  # P(right) - P(wrong), as they add up to 1
 
 

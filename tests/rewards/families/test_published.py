@@ -1,6 +1,7 @@
 """Every family on a tiny model of its real architecture, against its authors' procedure written out on transformers."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -39,9 +40,15 @@ PREFIX = Prefix(Problem("p", QUESTION, "5", "toy"), STEPS)
 
 
 def scores(path: Path, *prefixes: Prefix, family: str | None = None, separator: str | None = None) -> list[list[float]]:
+    """With white space after every step too, which changes nothing."""
+
     async def together() -> list[list[float]]:
         reward = load(path, family, separator=separator).reward
-        return [list(one.scores) for one in await asyncio.gather(*map(reward.score, prefixes or (PREFIX,)))]
+        asked = prefixes or (PREFIX,)
+        trailing = [replace(one, steps=tuple(f"{step} \n" for step in one.steps)) for one in asked]
+        found, again = [[(await reward.score(one)).scores for one in some] for some in (asked, trailing)]
+        assert again == found
+        return [list(one) for one in found]
 
     return asyncio.run(together())
 

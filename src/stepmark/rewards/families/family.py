@@ -20,7 +20,8 @@ class Pieces:
     """A text whose question, steps and separators are tokenised one by one; a step is read at its separator's last
     token. The begin token stands first where the tokenizer has one."""
 
-    separator: str
+    separator: str | None
+    """None: models of the kind were trained with different ones, and their files do not tell which"""
     opening: str
     """{question} is replaced"""
 
@@ -81,11 +82,19 @@ class Family:
     """special tokens that the tokenizer must name"""
     max_tokens: int | None = None
     """a limit below the number of positions in config.json"""
+    threshold: float | None = 0.5
+    """below it a step is taken as wrong; None: the scores have no such place"""
     outcome: bool = False
     """judges a whole solution: the score after a step is that of the solution up to it, in a sequence of its own"""
 
     def __str__(self) -> str:
-        where = self.text.place if isinstance(self.text, Text) else "marker"
+        match self.text:
+            case Text():
+                where: str = self.text.place
+            case Pieces():
+                where = f"separator {self.text.separator!r}"
+            case Chat():
+                where = "the end"
         return f"{self.name} ({self.models}): {self.reading}, read at: {where}; use: {self.aggregate}"
 
 
@@ -202,6 +211,7 @@ PQM = Family(
     head=Layers(("v_head.summary",), 1),
     squash=raw,
     reading="the Q-value, unbounded",
+    threshold=None,
     aggregate="min",
     vocabulary=("[PRM]",),
 )
@@ -218,8 +228,8 @@ LLEMMA = Family(
 
 TRL = Family(
     name="trl",
-    models="models of TRL's PRMTrainer; give the separator that it was trained with, by default TRL's",
-    text=Pieces(opening="{question}", separator="\n"),
+    models="models of TRL's PRMTrainer",
+    text=Pieces(opening="{question}", separator=None),
     head=Layers(("score",), 2),
     squash=second,
     reading="P(right)",
@@ -231,6 +241,8 @@ PURE = replace(
     TRL,
     name="pure",
     models="jinachris/PURE-PRM-7B; the separator is that of its authors' evaluation",
+    text=Pieces(opening="{question}", separator="\n"),
+    threshold=0.0,
     squash=margin,
     reading="P(right) - P(wrong), in [-1, 1]",
     architectures=("Qwen2ForTokenClassification",),
@@ -272,6 +284,7 @@ QWEN_RM = Family(
     squash=raw,
     reading="the reward of the solution so far, unbounded",
     aggregate="last",
+    threshold=None,
     architectures=("Qwen2ForRewardModel",),
     outcome=True,
 )
@@ -284,6 +297,7 @@ SEQUENCE_CLASSIFIER = Family(
     squash=raw,
     reading="the reward of the solution so far, unbounded",
     aggregate="last",
+    threshold=None,
     architectures=(
         "LlamaForSequenceClassification",
         "MistralForSequenceClassification",

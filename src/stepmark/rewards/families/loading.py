@@ -18,6 +18,7 @@ from transformers.utils import logging
 
 from stepmark.errors import InputError
 from stepmark.precision import Dtype, device, resolve
+from stepmark.rewards.aggregate import Aggregation
 from stepmark.rewards.examples import Encoder, Layout, SolutionEncoder
 from stepmark.rewards.families.family import FAMILIES, Chat, Family, Labels, Layers, Pieces, VocabularyMean
 from stepmark.rewards.families.outcome import OutcomeReward
@@ -38,6 +39,18 @@ class Loaded:
     """None: a model that stepmark trained"""
     told: str
     """one line for the user"""
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """How the reward model in a directory is read, and its scores used."""
+
+    told: str
+    """one line for the user"""
+    aggregate: Aggregation
+    """of a solution's step scores: what it was trained for, or what its authors use"""
+    threshold: float | None
+    """below it a step is taken as wrong; None: the scores have no such place"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,36 +77,44 @@ def load(
 
     Raises InputError: the directory is no model, its kind is not known, or it does not fit the kind that was named.
     """
-    told, published = _reading(Path(path), family, separator)
+    said, published = _reading(Path(path), family, separator)
     if published is None:
-        return Loaded(LocalReward.load(path, dtype=dtype, memory=memory), None, told)
+        return Loaded(LocalReward.load(path, dtype=dtype, memory=memory), None, said.told)
     files, chosen = published
     net = RewardNet(*_model_and_head(files, chosen.head, resolve(dtype, torch.bfloat16, device())), chosen.squash)
     net.to(device()).eval()
     local = LocalReward(net, _encoder(files, chosen), None, memory=memory)
-    return Loaded(OutcomeReward(local) if chosen.outcome else local, chosen, told)
+    return Loaded(OutcomeReward(local) if chosen.outcome else local, chosen, said.told)
 
 
-def describe(path: str | Path, family: str | None = None, *, separator: str | None = None) -> str:
+def describe(path: str | Path, family: str | None = None, *, separator: str | None = None) -> Description:
     """What `load` tells of the reward model in a directory, without loading it. Raises InputError as it does, but for
     what the weights alone show."""
     return _reading(Path(path), family, separator)[0]
 
 
-def _reading(path: Path, family: str | None, separator: str | None) -> tuple[str, tuple[_Files, Family] | None]:
-    """The line for the user, and of a published model its files and how they are read."""
+def _reading(path: Path, family: str | None, separator: str | None) -> tuple[Description, tuple[_Files, Family] | None]:
+    """The description, and of a published model its files and how they are read."""
     if (path / SPEC_FILE).is_file():
         if family is not None or separator is not None:
             raise InputError(f"{SPEC_FILE} says how it is read", path=path, remedy="name no family and no separator")
         spec = read_spec(path)
-        return f"{path}: trained by stepmark, {spec.kind}; use: {spec.aggregate}", None
+        told = f"{path}: trained by stepmark, {spec.kind}; use: {spec.aggregate}"
+        return Description(told, spec.aggregate, 0.5), None
     files = _read(path)
     chosen = _told(files, family) if family is not None else recognise(files)
     if separator is not None:
         if not isinstance(chosen.text, Pieces):
             raise InputError(f"{chosen.name} has no separator to choose", path=path, remedy="leave it out")
         chosen = replace(chosen, text=replace(chosen.text, separator=separator))
-    return f"{path}: {'read' if family is None else 'read, as told,'} as {chosen}", (files, chosen)
+    if isinstance(chosen.text, Pieces) and chosen.text.separator is None:
+        raise InputError(
+            f"its files do not tell what parts the steps for a model of the kind {chosen.name}",
+            path=path,
+            remedy="give the separator that it was trained with; TRL's own default is the line end, \\n",
+        )
+    told = f"{path}: {'read' if family is None else 'read, as told,'} as {chosen}"
+    return Description(told, chosen.aggregate, chosen.threshold), (files, chosen)
 
 
 def _read(path: Path) -> _Files:
@@ -197,7 +218,11 @@ def _model_and_head(
 def _label_ids(files: _Files, labels: Labels) -> tuple[int, int]:
     plus, minus = (files.tokenizer.encode(text, add_special_tokens=False)[-1] for text in (labels.plus, labels.minus))
     if plus == minus or files.tokenizer.unk_token_id in (plus, minus):
-        raise InputError(f"the tokenizer has no tokens for {labels.plus!r} and {labels.minus!r}", path=files.path)
+        raise InputError(
+            f"the tokenizer has no tokens for {labels.plus!r} and {labels.minus!r}",
+            path=files.path,
+            remedy="put the model's own tokenizer beside it",
+        )
     return plus, minus
 
 
@@ -217,10 +242,15 @@ def _layers(files: _Files, head: Layers) -> nn.Module:
 def _encoder(files: _Files, family: Family) -> SolutionEncoder:
     limits = [family.max_tokens, files.config.get("max_position_embeddings")]
     if not any(limits):
-        raise InputError("config.json does not say how many positions the model has", path=files.path)
+        raise InputError(
+            "config.json does not say how many positions the model has",
+            path=files.path,
+            remedy="add max_position_embeddings",
+        )
     limit = min(one for one in limits if one)
     match family.text:
         case Pieces(separator, opening):
+            assert separator is not None  # see `_reading`
             return Encoder(files.tokenizer, Layout(max_tokens=limit, separator=separator, opening=opening))
         case Chat(system):
             return TextEncoder(files.tokenizer, _chat(files, system), limit)
@@ -235,9 +265,17 @@ def _chat(files: _Files, system: str | None) -> Text:
     messages += [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
     written = str(files.tokenizer.apply_chat_template(messages, tokenize=False, date_string=DATE))
     if written.count(question) != 1 or written.count(answer) != 1:
-        raise InputError("the chat template does not write question and answer once each", path=files.path)
+        raise InputError(
+            "the chat template does not write question and answer once each",
+            path=files.path,
+            remedy="put the model's own tokenizer beside it",
+        )
     opening, rest = written.split(question)
     middle, closing = rest.split(answer)
     if not closing:
-        raise InputError("the chat template does not close an answer: no token follows it", path=files.path)
+        raise InputError(
+            "the chat template does not close an answer: no token follows it",
+            path=files.path,
+            remedy="put the model's own tokenizer beside it",
+        )
     return Text(opening=f"{opening}{{question}}{middle}", marker=closing, special_tokens=False)

@@ -3,7 +3,7 @@
 import asyncio
 
 from stepmark.rewards.base import checked
-from stepmark.rewards.examples import check_steps
+from stepmark.rewards.examples import readable
 from stepmark.rewards.local import LocalReward
 from stepmark.steps import SEPARATOR
 from stepmark.types import Cost, Prefix, StepScores
@@ -22,8 +22,8 @@ class OutcomeReward:
 
     async def score(self, prefix: Prefix) -> StepScores:
         """One reward per step. Errors as `RewardModel.score`."""
-        check_steps(prefix.problem, prefix.steps)
-        solutions = (SEPARATOR.join(prefix.steps[: k + 1]) for k in range(len(prefix.steps)))
+        steps = readable(prefix.problem, prefix.steps)
+        solutions = (SEPARATOR.join(steps[: k + 1]) for k in range(len(steps)))
         parts = await asyncio.gather(*(self._reward.score(Prefix(prefix.problem, (one,), None)) for one in solutions))
         return checked(prefix, [part.scores[-1] for part in parts], Cost.total(part.cost for part in parts))
 

@@ -16,8 +16,8 @@ from typing import Literal
 
 from transformers import PreTrainedTokenizerBase
 
-from stepmark.errors import InputError
-from stepmark.rewards.examples import Encoded, check_length, check_steps
+from stepmark.errors import InputError, UnreadableError
+from stepmark.rewards.examples import Encoded, check_length, readable
 from stepmark.types import Problem
 
 Place = Literal["marker", "marker's first token", "before", "two before"]
@@ -70,10 +70,10 @@ class TextEncoder:
         self._special = sorted({str(token) for token in added if token.special or str(token) == self._marker.strip()})
 
     def encode(self, problem: Problem, steps: Sequence[str]) -> Encoded:
-        """Raises `InputError` where there is no step, a step is blank, a special token stands written out in the text
-        (the model would take it for one), or the tokenizer merges a marker with what stands beside it; `TooLongError`
-        where the sequence is longer than the model reads."""
-        check_steps(problem, steps)
+        """Raises `InputError` where there is no step, or the tokenizer merges a marker with what stands beside it;
+        `UnreadableError` where a step is blank, or a special token stands written out in the text (the model would take
+        it for one); `TooLongError` where the sequence is longer than the model reads."""
+        steps = readable(problem, steps)
         self._refuse_special_tokens(problem, steps)
         text, start, spans = self._lay_out(problem.question, steps)
         encoded = self._tokenizer(
@@ -152,7 +152,7 @@ class TextEncoder:
     def _refuse_special_tokens(self, problem: Problem, steps: Sequence[str]) -> None:
         for token in self._special:
             if any(token in text for text in (problem.question, *steps)):
-                raise InputError(
+                raise UnreadableError(
                     f"problem {problem.id!r} or a solution of it contains the special token {token!r} as text",
                     remedy="write it otherwise: the model would read it as the token",
                 )
