@@ -124,12 +124,12 @@ class Figures:
         """The compute-optimal choice among all strategies, at the paper's budgets of generations."""
         reuses_A = [isinstance(one, Parallel) and one.n >= LOOK for one in self.arms.settings]
         if paid:
-            ease_P, look_P = looked(self.runs[BEST, self.sizes[-1]][0], "predicted", LOOK, "generations")
+            ease_P, look_P_2 = looked(self.runs[BEST, self.sizes[-1]][0], "predicted", LOOK, "generations")
         else:
-            ease_P, look_P = (self.oracle_P if measure == "oracle" else self.predicted_P), None
+            ease_P, look_P_2 = (self.oracle_P if measure == "oracle" else self.predicted_P), None
         budgets = [float(size) for size in self.sizes if not paid or size >= LOOK]
         return follow(
-            self.arms, ease_P, budgets, look_P=look_P, reuses_A=reuses_A, baseline="weighted", bootstrap=BOOTSTRAP
+            self.arms, ease_P, budgets, look_P_2=look_P_2, reuses_A=reuses_A, baseline="weighted", bootstrap=BOOTSTRAP
         )
 
     def findings(self) -> list[Finding]:

@@ -1,6 +1,8 @@
 """Figures from recorded searches, on a policy whose truth is known."""
 
 import asyncio
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ import pytest
 from stepmark.budget.flops import ModelSize, flops
 from stepmark.errors import InputError
 from stepmark.evaluate.arms import looked, pool, right, spent, table
-from stepmark.evaluate.optimal import follow
+from stepmark.evaluate.optimal import counted, follow
 from stepmark.evaluate.pool import compare
 from stepmark.records import Run
 from stepmark.rewards.base import NoisyReward
@@ -73,7 +75,7 @@ def test_the_look_is_the_first_solutions_and_their_cost(runs):
     ease, costs = looked(run, "predicted", 4, "tokens")
     firsts = [one.nodes[:4] for one in run.results]
     assert ease == pytest.approx([np.mean([node.value for node in nodes]) for nodes in firsts])
-    assert costs.tolist() == [sum(node.cost.generated for node in nodes) for nodes in firsts]
+    assert costs.sum(axis=1).tolist() == [sum(node.cost.generated for node in nodes) for nodes in firsts]
     oracle, _ = looked(run, "oracle", 8, "generations")
     assert oracle == [np.mean([node.answer == "1" for node in one.nodes]) for one in run.results]
     with pytest.raises(InputError, match="no 9 independent"):
@@ -129,10 +131,10 @@ def test_the_order_of_problems_is_no_part_of_a_run(runs, tmp_path):
 def test_the_look_costs_where_its_solutions_are_not_used(runs):
     """With a budget of eight generations and four for the look, a beam of four fits and is charged eight."""
     found = table(list(runs.values()), "generations")
-    ease, look_P = looked(runs["eight 0"], "predicted", 4, "generations")
+    ease, look_P_2 = looked(runs["eight 0"], "predicted", 4, "generations")
     reuses = [False, True, True, False]
     free = follow(found, ease, [4.0, 8.0], count=2)
-    paid = follow(found, ease, [4.0, 8.0], count=2, look_P=look_P, reuses_A=reuses)
+    paid = follow(found, ease, [4.0, 8.0], count=2, look_P_2=look_P_2, reuses_A=reuses)
     assert set(paid.held.arms_P_K[:, 0]) == {1}
     assert free.optimal.costs_K[0] <= 4
     assert (paid.optimal.costs_K <= [4.0, 8.0]).all()
@@ -140,6 +142,27 @@ def test_the_look_costs_where_its_solutions_are_not_used(runs):
     assert paid.optimal.costs_K[1] == pytest.approx(np.mean([{0: 5, 1: 4, 2: 8, 3: 8}[arm] for arm in chosen]))
     assert free.baseline.costs_K.tolist() == [1, 4, 8]
     assert free.optimal.accuracy_K[0] == pytest.approx(free.held.of(found.values_P_A)[:, 0].mean())
+
+
+def test_a_majority_of_the_looks_own_solutions_pays_for_their_judging(runs):
+    """It draws them anyway, and does not ask what they are worth; the look does."""
+    was, now = Parallel(n=8, models=MODELS), Parallel(n=8, choose="majority", models=MODELS)
+    pairs = zip(runs["eight 0"].problems, runs["eight 0"].results, strict=True)
+
+    async def voted():
+        return [await replay(problem, result, was, now) for problem, result in pairs]
+
+    results = tuple(asyncio.run(voted()))
+    majority = replace(
+        runs["eight 0"], setup=replace(runs["eight 0"].setup, settings=now), results=results, path=Path("majority")
+    )
+    found = table([runs["eight 0"], majority], "flops")
+    _, look_P_2 = looked(runs["eight 0"], "predicted", 4, "flops")
+    judged_P, majority_P = look_P_2[:, 1], [not one.scored for one in found.settings].index(True)
+    assert (judged_P > 0).all()
+    on_top_P_A = counted(found, look_P_2, [True, True]) - found.costs_P_A
+    np.testing.assert_allclose(on_top_P_A[:, majority_P], judged_P)
+    np.testing.assert_array_equal(on_top_P_A[:, 1 - majority_P], 0)
 
 
 def test_a_choice_among_best_of_n_alone_saves_nothing(runs):

@@ -111,6 +111,26 @@ def test_the_first_of_independent_samples_are_the_smaller_run(n):
     assert replayed(Revise(n=8, chains=1), Revise(n=n, chains=1)) == fresh(Revise(n=n, chains=1))
 
 
+@pytest.mark.parametrize(
+    ("was", "now"),
+    [
+        (Adaptive(n=8, batch=3), Adaptive(n=4, batch=3)),
+        (Adaptive(n=8, batch=3), Adaptive(n=8, batch=3, confidence=0.6)),
+        (Mcts(paths=8, width=3), Mcts(paths=3, width=3)),
+        (Mcts(paths=6, width=3, value="rollout"), Mcts(paths=2, width=3, value="rollout")),
+    ],
+)
+def test_what_is_drawn_first_is_the_smaller_search(was, now):
+    assert replayed(was, now) == fresh(now)
+    assert fresh(was) != fresh(now)
+
+
+def test_what_a_plan_gave_is_no_record_of_one_search():
+    [result, *_] = fresh(Parallel(n=2))
+    with pytest.raises(ReplayError, match="a look and of another search"):
+        asyncio.run(replay(PROBLEMS[0], replace(result, strategy="auto"), Parallel(n=2), Parallel(n=2)))
+
+
 def test_the_account_of_a_replay_is_its_own():
     """A majority needs no scores, so that none are charged."""
     scored, voted = replayed(Parallel(n=8), Parallel(n=8)), replayed(Parallel(n=8), Parallel(n=8, choose="majority"))
@@ -123,7 +143,8 @@ def test_the_account_of_a_replay_is_its_own():
     [
         (Beam(n=64, m=4), Beam(n=16, m=4), "no beam of 16"),
         (Beam(n=8, m=2), Beam(n=8, m=4), "continues steps"),
-        (Mcts(paths=8), Mcts(paths=2), "continues steps"),
+        (Mcts(paths=2), Mcts(paths=8), "no more samples"),
+        (Mcts(paths=8), Mcts(paths=8, width=2), "continues steps"),
         (Beam(n=8), Beam(n=8, budget=Budget(tokens=9)), "continues steps"),
         (Beam(n=8), Beam(n=8, aggregate="min"), "scores decide"),
         (Rejection(n=8), Rejection(n=8, aggregate="min"), "scores decide"),
@@ -132,7 +153,8 @@ def test_the_account_of_a_replay_is_its_own():
         (Parallel(n=8), Parallel(n=8, temperature=1.0), "other samples"),
         (Parallel(n=8), Parallel(n=8, seed=1), "other samples"),
         (Revise(n=8, chains=2), Revise(n=8, chains=4), "other samples"),
-        (Adaptive(n=8, choose="best"), Adaptive(n=4, choose="best"), "stops early"),
+        (Adaptive(n=8, confidence=0.8), Adaptive(n=8, confidence=0.9), "no more samples"),
+        (Parallel(n=8), Parallel(n=8, budget=Budget(generations=4)), "drawn together"),
         (Parallel(n=8), Beam(n=8), "another strategy"),
     ],
 )

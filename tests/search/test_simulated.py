@@ -341,6 +341,19 @@ def test_particles_estimate_the_normalising_constant_and_the_posterior_without_b
     assert 4 * stdev(constants) / sqrt(len(constants)) < exact("10") / 3
 
 
+def test_the_resampling_that_is_named_is_the_one_that_is_done():
+    """Trap: the option was not passed on. Under one seed each scheme chooses others of 32 particles."""
+    schemes = ("multinomial", "systematic", "stratified", "residual")
+    swarms = {
+        tuple(
+            tuple(node.parent for node in result.nodes)
+            for result in search(Particles(n=32, resampling=scheme), STRAIGHT)
+        )
+        for scheme in schemes
+    }
+    assert len(swarms) == len(schemes)
+
+
 def odds_of(value):
     return value / (1 - value)
 
@@ -373,7 +386,7 @@ def test_monte_carlo_tree_search_spends_its_rollouts_on_the_best_arm():
     shares = []
     for paths in (6, 24):
         settings = Mcts(paths=paths, width=4, value="rollout", rollouts=2)
-        results = search(settings, chain, reward=SimulatedReward(chain, sees="answer"), problems=12, wordings=1)
+        results = search(settings, chain, reward=SimulatedReward(chain, sees="answer"), problems=12, wordings=3)
         below = [
             result.path(i)[0][0] for result in results for i, node in enumerate(result.nodes) if node.parent is not None
         ]

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from stepmark.budget.flops import ModelSize, flops
-from stepmark.errors import InputError
+from stepmark.errors import BackendError, InputError, ScoreError
 from stepmark.policies.base import ScriptedPolicy
 from stepmark.rewards.base import NoisyReward, OracleReward
 from stepmark.search.account import Budget, Models
@@ -174,6 +174,9 @@ def test_a_truncated_solution_is_neither_finished_nor_scored_nor_chosen(name):
     """Only the end is cut: every solution says its answer, but has no token left to end with."""
     settings = replace(SMALL[name], max_tokens=60)
     result = search(settings)
+    assert any(node.finish == "length" for node in result.nodes)
+    for i in range(len(result.nodes)):
+        assert sum(len(result.nodes[j].token_ids) for j in chain(result, i)) <= 60
     for node in result.nodes:
         if node.finish == "length":
             assert node.scores is None
@@ -205,6 +208,9 @@ def test_copies_of_a_beam_vote_once(name):
     result = search(replace(SMALL[name], choose="majority"), Counted(few))
     voters = [i for i, node in enumerate(result.nodes) if node.fate in ("finished", "chosen")]
     assert len({result.path(i) for i in voters}) == len(voters)
+    assert any(node.fate == "duplicate" for node in result.nodes)
+    if len(voters) == 3:
+        assert result.answer == "2"
 
 
 @pytest.mark.parametrize(("name", "n"), [("beam", 8), ("dvts", 8), ("rebase", 8), ("particles", 8), ("rejection", 8)])
@@ -218,6 +224,61 @@ def test_a_search_of_width_n_costs_n_generations_and_shrinks(name, n):
         drawn = [one for prefix, one in policy.gave if len(prefix.steps) == depth and one.steps]
         assert len(drawn) + ended <= n
         ended += sum(one.finish != "step" for one in drawn)
+
+
+def test_every_path_of_monte_carlo_tree_search_draws_something_until_all_is_drawn():
+    """Of a tree of twelve solutions the paths find all, where ever so many went to the one that looks best."""
+
+    def few(prefix, index, seed):
+        steps = [f"good {index % 3}", f"good {index % 2}", "good 0", "good 0", "Answer: 4"]
+        return "".join(step + "\n" for step in steps[len(prefix.steps) :])
+
+    for paths, found in ((2, 2), (12, 6), (64, 6)):
+        result = search(Mcts(paths=paths, width=6, choose="best"), Counted(few))
+        assert sum(node.fate in ("finished", "chosen") for node in result.nodes) == found
+    assert result.cost.generated == search(Mcts(paths=6, width=6), Counted(few)).cost.generated
+
+
+def test_what_a_policy_or_reward_model_gives_must_fit_what_was_asked():
+    """Trap: fewer scores than steps, silently taken for those of the first ones."""
+
+    class Short(Scored):
+        async def score(self, prefix):
+            scored = await super().score(prefix)
+            return replace(scored, scores=scored.scores[:1])
+
+    class Few(Counted):
+        async def sample(self, prefix, n, sampling):
+            return (await super().sample(prefix, n, sampling))[:-1]
+
+    with pytest.raises(ScoreError, match="1 scores for the 2 steps"):
+        search(SMALL["beam"], reward=Short())
+    with pytest.raises(BackendError, match="gave 7 samples where 8 were asked for"):
+        search(SMALL["parallel"], Few())
+
+
+def test_a_policy_that_asks_twice_reads_its_prompt_twice():
+    """As a server does that ends a step at a blank line; what it reads again breaks no bound."""
+
+    class Again(Counted):
+        async def sample(self, prefix, n, sampling):
+            drawn = await super().sample(prefix, n, sampling)
+            twice = [
+                replace(c, prompt=2 * c.prompt, cached=2 * c.cached, requests=2) for c in (one.cost for one in drawn)
+            ]
+            return [replace(one, cost=cost) for one, cost in zip(drawn, twice, strict=True)]
+
+    free = search(replace(SMALL["beam"], models=MODELS), Again())
+    bound = search(replace(SMALL["beam"], models=MODELS, budget=Budget(flops=1e12)), Again())
+    assert bound == free
+
+
+def test_a_finished_solution_is_scored_before_lookahead_spends_what_is_left():
+    settings = replace(SMALL["lookahead"], models=MODELS)
+    whole = search(settings).flops.total
+    for share in (0.3, 0.5, 0.7, 0.9):
+        result = search(replace(settings, budget=Budget(flops=share * whole)))
+        assert all(node.scores for node in result.nodes if node.fate in ("finished", "chosen"))
 
 
 def test_lookahead_costs_k_more_generations_for_each():

@@ -3,8 +3,10 @@
 
 An *arm* is a strategy with all its settings. Where each arm was run on the same problems, the arm for a bin of
 difficulty and a budget is the one with the highest accuracy on that bin's problems among the arms whose mean cost fits
-the budget. So that this is no look at the answers, the choice is cross-validated: for the problems of one fold it is
-made on the other folds, their edges of the bins and mean costs included.
+the budget: as in the paper a budget is a size of search, and on a bin of hard problems, whose solutions are longer, it
+may cost more than in the mean (what the choice costs is told beside what it gains). So that this is no look at the
+answers, the choice is cross-validated: for the problems of one fold it is made on the other folds, their edges of the
+bins and mean costs included.
 """
 
 from collections.abc import Sequence

@@ -49,7 +49,8 @@ class Plan:
     unit: Literal["generations", "tokens", "flops"] = "generations"
     """of the budgets: steps sampled at one depth, generated tokens, or FLOPs of both models"""
     measure: Literal["predicted", "oracle"] = "predicted"
-    """difficulty by the reward model's scores, or by right answers: that cannot be followed, only looked at"""
+    """difficulty by the reward model's scores, or by right answers: that cannot be followed, only looked at, and it
+    flatters, for the answers that put a problem into its bin are among those that are counted as right"""
     samples: int | None = None
     """solutions that measure it; by default 4 where it is predicted, and all there are by the oracle"""
     free: bool = False
@@ -57,7 +58,9 @@ class Plan:
     baseline: Literal["best", "weighted", "majority"] = "best"
     """the choice by which runs of parallel are the baseline"""
     bins: int = 5
+    """of difficulty, with as many problems in each"""
     folds: int = 2
+    """parts of the problems: the choice for one is made on the others"""
     seed: int = 0
     """of the folds"""
 
@@ -72,25 +75,27 @@ class Plan:
         from stepmark.search.solve import read_searches
 
         budgets = self._budgets()
+        if self.samples is not None and self.samples < 1:
+            raise InputError("a look at no solution", remedy="give at least 1 of --samples")
         runs = aligned([read_searches(path) for path in self.runs])
         figures = table(runs, self.unit)
         probe, samples = self._probe(runs)
-        ease_P, look_P = looked(probe, self.measure, samples, self.unit)
-        paid_P = None if self.free else look_P
+        ease_P, look_P_2 = looked(probe, self.measure, samples, self.unit)
+        paid_P_2 = None if self.free else look_P_2
         small = replace(probe.setup.settings, n=samples)
         reuses_A = [reuses(small, one) for one in figures.settings]
         found = follow(
             figures,
             ease_P,
             budgets,
-            look_P=paid_P,
+            look_P_2=paid_P_2,
             reuses_A=reuses_A,
             baseline=self.baseline,
             count=self.bins,
             folds=self.folds,
             seed=self.seed,
         )
-        made = choose(figures.values_P_A, counted(figures, paid_P, reuses_A), ease_P, budgets, count=self.bins)
+        made = choose(figures.values_P_A, counted(figures, paid_P_2, reuses_A), ease_P, budgets, count=self.bins)
         plan = self._plan(runs, figures, probe=probe, samples=samples, budgets=budgets, made=made, found=found)
         write_plan(self.out, plan)
         for shown in (_expected(budgets, found, self.unit), _choices(budgets, made, figures)):
@@ -116,7 +121,9 @@ class Plan:
         if largest is None:
             raise InputError("no run measures difficulty", remedy="add a run of parallel, with scores for predicted")
         n = int(largest.setup.settings.n)
-        return largest, self.samples or (n if self.measure == "oracle" else min(LOOK, n))
+        if self.samples is not None:
+            return largest, self.samples
+        return largest, n if self.measure == "oracle" else min(LOOK, n)
 
     def _plan(
         self,

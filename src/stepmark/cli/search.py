@@ -11,6 +11,7 @@ from stepmark.cli.models import PolicyOptions, RewardOptions
 from stepmark.cli.strategy import settings_of
 from stepmark.errors import InputError
 from stepmark.search.account import Models
+from stepmark.search.auto import Auto
 from stepmark.search.settings import Settings
 
 if TYPE_CHECKING:
@@ -109,7 +110,11 @@ class Search(Generic[S]):
 def completed(settings: Settings, by: PolicyOptions, judge: RewardOptions, of_server: Path | None) -> Settings:
     """The settings with the aggregation, and with the models' sizes where they are known. Raises InputError where a
     budget needs them."""
-    settings = replace(settings, aggregate=settings.aggregate or judge.aggregate())
+    if isinstance(settings, Auto):
+        if settings.aggregate is not None:
+            raise InputError("--aggregate is the plan's to say", remedy="leave it out, or make another plan")
+    else:
+        settings = replace(settings, aggregate=settings.aggregate or judge.aggregate())
     policy = by.size(of_server)
     if policy is not None:
         return replace(settings, models=Models(policy, judge.size()))

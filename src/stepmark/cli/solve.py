@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar, cast
 
 import tyro
@@ -41,6 +42,8 @@ class Solve(Generic[S]):
     settings: Annotated[tyro.conf.AvoidSubcommands[S], tyro.conf.arg(name="")]
     by: Annotated[PolicyOptions, tyro.conf.arg(name="")] = field(default_factory=PolicyOptions)
     judge: Annotated[RewardOptions, tyro.conf.arg(name="")] = field(default_factory=RewardOptions)
+    size: Path | None = None
+    """the directory with the config.json of the model behind a server, so that FLOPs can be counted"""
 
     @classmethod
     def of(cls, args: Sequence[str]) -> Any:
@@ -58,7 +61,7 @@ class Solve(Generic[S]):
 
         self.by.check()
         problem = Problem("question", self.question, "", "command line")
-        settings = completed(self.settings, self.by, self.judge, None)
+        settings = completed(self.settings, self.by, self.judge, self.size)
         setup = Setup(self.strategy, settings, self.by.told(), self.judge.told())
         check(setup, scored=self.judge.reward is not None)
         console = Console()

@@ -113,8 +113,8 @@ def _cost(run: Searches, result: SearchResult, unit: Unit) -> float:
 
 
 def looked(run: Searches, measure: Measure, samples: int, unit: Unit) -> tuple[list[float], Floats]:
-    """The ease of each problem by the first `samples` solutions of a run of `parallel`, and what they cost, shape [P].
-    Raises InputError for another strategy, one without scores, or fewer samples."""
+    """The ease of each problem by the first `samples` solutions of a run of `parallel`, and what they cost to draw and
+    to judge, shape [P, 2]. Raises InputError for another strategy, one without scores, or fewer samples."""
     settings = run.setup.settings
     if not isinstance(settings, Parallel) or settings.n < samples:
         raise InputError(
@@ -133,16 +133,17 @@ def looked(run: Searches, measure: Measure, samples: int, unit: Unit) -> tuple[l
     return ease, np.array(costs)
 
 
-def _drawing(run: Searches, nodes: Sequence[Node], unit: Unit) -> float:
+def _drawing(run: Searches, nodes: Sequence[Node], unit: Unit) -> tuple[float, float]:
+    """What the policy and the reward model spent on nodes."""
     if unit == "generations":
-        return float(len(nodes))
+        return float(len(nodes)), 0.0
     if unit == "tokens":
-        return float(sum(node.cost.generated for node in nodes))
+        return float(sum(node.cost.generated for node in nodes)), 0.0
     models = run.setup.settings.models
     if models is None:
         raise InputError("the models' sizes are not known", path=run.path, remedy="count in tokens, or give --size")
     judged = 0.0 if models.reward is None else sum(flops(models.reward, node.scoring) for node in nodes)
-    return sum(flops(models.policy, node.cost) for node in nodes) + judged
+    return sum(flops(models.policy, node.cost) for node in nodes), judged
 
 
 def pool(run: Searches, name: str) -> tuple[list[Graded], Scored | None]:

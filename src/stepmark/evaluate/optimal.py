@@ -59,7 +59,7 @@ def follow(
     ease_P: Sequence[float],
     budgets: Sequence[float],
     *,
-    look_P: Floats | None = None,
+    look_P_2: Floats | None = None,
     reuses_A: Sequence[bool] = (),
     baseline: Choice = "best",
     count: int = 5,
@@ -69,11 +69,12 @@ def follow(
 ) -> Followed:
     """Cross-validated accuracy and cost of the best arm per bin and budget.
 
-    `look_P` is what measuring the ease of a problem cost, and is added to every arm that does not use its solutions
-    (`reuses_A`); None: it is not counted. The intervals are over problems; the choice is not made anew in each
-    resample. Raises InputError where no arm is best-of-N chosen by `baseline`, or none fits a budget.
+    `look_P_2` is what measuring the ease of a problem cost, to draw and to judge, and is added to every arm that does
+    not use its solutions (`reuses_A`), see `counted`; None: it is not counted. The intervals are over problems; the
+    choice is not made anew in each resample. Raises InputError where no arm is best-of-N chosen by `baseline`, or none
+    fits a budget.
     """
-    costs_P_A = counted(table, look_P, reuses_A)
+    costs_P_A = counted(table, look_P_2, reuses_A)
     held = cross_validate(table.values_P_A, costs_P_A, ease_P, budgets, count=count, folds=folds, seed=seed)
     columns = baselines(table, baseline)
     parts = [held.of(table.values_P_A), held.of(costs_P_A), table.values_P_A[:, columns], table.costs_P_A[:, columns]]
@@ -93,12 +94,17 @@ def follow(
     return Followed(held, optimal, base, savings)
 
 
-def counted(table: Table, look_P: Floats | None, reuses_A: Sequence[bool]) -> Floats:
-    """The cost of each arm on each problem, with the look where it is paid on top."""
-    if look_P is None:
+def counted(table: Table, look_P_2: Floats | None, reuses_A: Sequence[bool]) -> Floats:
+    """The cost of each arm on each problem, with the look where it is paid on top: its drawing where the arm does not
+    use its solutions, its judging too where the arm, as a majority vote, does not judge them."""
+    if look_P_2 is None:
         return table.costs_P_A
-    on_top_A = np.array([not reused for reused in reuses_A], dtype=np.float64)
-    added_P_A: Floats = table.costs_P_A + look_P[:, None] * on_top_A
+    scored_A = [settings.scored for settings in table.settings]
+    drawn_A = np.array([not reused for reused in reuses_A], dtype=np.float64)
+    judged_A = np.array(
+        [not (reused and scored) for reused, scored in zip(reuses_A, scored_A, strict=True)], np.float64
+    )
+    added_P_A: Floats = table.costs_P_A + look_P_2[:, :1] * drawn_A + look_P_2[:, 1:] * judged_A
     return added_P_A
 
 

@@ -18,6 +18,8 @@ turns out to suffice may change which samples are drawn.
 
 In FLOPs, the worst case of a sample is an empty cache, all its tokens, and being scored. How many tokens a reward model
 reads for a text is not known before it is asked, so `Models` declares a bound; a model that breaks it is an InputError.
+A server that ends a step at a blank line is asked again, and reads the prompt again: those readings alone are counted
+afterwards and not reserved, and may exceed a budget in FLOPs.
 """
 
 from collections import Counter
@@ -136,14 +138,17 @@ class Account:
     def drew(self, place: Place, steps: int, cost: Cost) -> None:
         """A sample of `steps` steps was drawn at `place`. Raises InputError where the prompt breaks its bound."""
         read = cost.prompt + cost.cached
-        if self.budget.flops is not None and read > (bound := self._context(place)):
-            raise InputError(
-                f"the policy read {read} tokens, more than the {bound} that were declared",
-                remedy="declare a larger Models.template, or give no budget in FLOPs",
-            )
+        if self.budget.flops is not None:
+            again = max(cost.requests - 1, 0) * (self._context(place) + cost.generated)  # past blank lines
+            if read > (bound := self._context(place) + again):
+                raise InputError(
+                    f"the policy read {read} tokens, more than the {bound} that were declared",
+                    remedy="declare a larger Models.template, or give no budget in FLOPs",
+                )
         self._drawn.update(range(place.depth, place.depth + max(steps, 1)))
         self.tokens += cost.generated
-        self._prompts[place.question] = read - place.tokens
+        if not place.depth and cost.requests <= 1:
+            self._prompts[place.question] = read
         if self.models is not None:
             self.flops += Flops(policy=flops(self.models.policy, cost))
 

@@ -31,10 +31,14 @@ class Auto(Settings):
     """by stepmark plan"""
     within: float
     """what to spend per problem, in the plan's unit: its choices for the largest of its budgets up to this are taken.
-    This is what the plan's strategies cost on average; a limit that none exceeds is `budget`"""
+    This is what the plan's strategies cost in the mean over all problems; a limit that none exceeds is `budget`"""
 
     def __post_init__(self) -> None:
         Settings.__post_init__(self)
+        plain = Settings()
+        for name in ("choose", "temperature", "max_tokens", "max_step_tokens", "max_steps"):
+            if getattr(self, name) != getattr(plain, name):
+                raise InputError(f"{name} is the plan's to say", remedy="leave it out, or make another plan")
         if self.plan.measure != "predicted":
             raise InputError(
                 f"the plan measures difficulty by the {self.plan.measure}, which needs the answers",

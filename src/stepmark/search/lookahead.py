@@ -34,6 +34,7 @@ async def lookahead(problem: Problem, policy: Policy, reward: RewardModel, setti
     tree = Tree(problem, policy, reward, settings)
 
     async def judge(nodes: Sequence[Growing]) -> None:
+        await tree.score(node for node in nodes if node.finished)  # before the rollouts spend what is left
         ends = {node: node for node in nodes}
         going = [node for node in nodes if node.live]
         for _ in range(settings.k):

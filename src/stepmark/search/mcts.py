@@ -9,7 +9,9 @@ sampled and scored. At each node the path takes the child with the largest
 where V and v are the visits of the node and the child, Q the mean of what the child's visits were worth and, before the
 first, its own score; P is the child's share of exp(mean log-probability of its tokens), after the policy. What the path
 is worth is added to every node on it: the score of the solution that it ends in, or the mean score of `rollouts` whole
-solutions drawn where the path leaves the known tree.
+solutions drawn where the path leaves the known tree. Every path draws something: none goes again to a finished
+solution, or below a node whose children have all been followed to their ends. In a game it would, where the best move
+is what is looked for; here it is the solutions that are found on the way.
 
 The answer is chosen among all finished solutions, rollouts included: they are paid for.
 
@@ -17,7 +19,7 @@ With one path this is greedy by reward, since no node has been visited yet: DVTS
 network of its own, and paths of one problem at the same time.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import exp, log, sqrt
 from statistics import fmean
 from typing import Literal
@@ -42,8 +44,9 @@ class Mcts(Settings):
     rollouts: int = 1
     """whole solutions that make a value"""
     c_base: float = 19652.0
+    """visits from which exploration grows with them"""
     c_init: float = 1.25
-    """explore more; with both terms 0 the search is greedy"""
+    """weight of exploration; at 0 the search goes where the scores are best"""
 
     def __post_init__(self) -> None:
         Settings.__post_init__(self)
@@ -61,7 +64,10 @@ class _Branch:
     visits: int = 0
     worth: float = 0.0
     """sum over visits"""
-    children: "list[_Branch]" = field(default_factory=list)
+    children: "list[_Branch] | None" = None
+    """None: not yet continued"""
+    closed: bool = False
+    """nothing new can be drawn from here"""
 
     @property
     def mean(self) -> float:
@@ -73,9 +79,11 @@ async def mcts(problem: Problem, policy: Policy, reward: RewardModel, settings: 
     tree = Tree(problem, policy, reward, settings)
     root = _Branch(tree.root)
     for _ in range(settings.paths):
+        if root.closed:
+            break
         path = [root]
         while path[-1].node.live and len(path) <= settings.max_steps:
-            known = bool(path[-1].children)
+            known = path[-1].children is not None
             if not known:
                 path[-1].children = await _expand(tree, path[-1].node, settings)
             if not path[-1].children:
@@ -86,9 +94,10 @@ async def mcts(problem: Problem, policy: Policy, reward: RewardModel, settings: 
         if tree.exhausted:
             break
         worth = await _worth(tree, path[-1].node, settings)
-        for branch in path:
+        for branch in reversed(path):
             branch.visits += 1
             branch.worth += worth
+            branch.closed = _closed(branch, end=len(path) > settings.max_steps)
     return tree.result("mcts")
 
 
@@ -101,15 +110,22 @@ async def _expand(tree: Tree, node: Growing, settings: Mcts) -> list[_Branch]:
     return [_Branch(child, one / sum(raw)) for child, one in zip(new, raw, strict=True)]
 
 
+def _closed(branch: _Branch, *, end: bool) -> bool:
+    """Whether nothing new can be drawn from a branch, at the `end` of the longest path that may be or before."""
+    if not branch.node.live:
+        return True
+    return end if branch.children is None else all(child.closed for child in branch.children)
+
+
 def _select(tree: Tree, branch: _Branch, settings: Mcts) -> _Branch:
-    """The child with the largest upper bound, ties broken by lot."""
+    """Of the children from which something can be drawn, the one with the largest upper bound, ties broken by lot."""
     rate = log((branch.visits + settings.c_base + 1) / settings.c_base) + settings.c_init
 
     def bound(child: _Branch) -> tuple[float, int]:
         explore = rate * child.prior * sqrt(branch.visits) / (1 + child.visits)
         return child.mean + explore, -tree.lot(child.node)
 
-    return max(branch.children, key=bound)
+    return max((child for child in branch.children or () if not child.closed), key=bound)
 
 
 async def _worth(tree: Tree, node: Growing, settings: Mcts) -> float:

@@ -7,8 +7,9 @@ from the recorded settings follows from what the growth of the tree hangs on, an
 - the choice among the finished solutions, for every strategy: nothing grows by it;
 - for solutions that are drawn whatever their scores are (parallel, adaptive, revise): the aggregation, and another
   reward model;
-- fewer samples of `parallel`, and of `revise` in the same chains: the first ones are those that a smaller run draws.
-  For the expectation over all subsets, instead of this one, see `stepmark.evaluate.arms`;
+- fewer samples of `parallel` and `adaptive`, and of `revise` in the same chains, a vote of `adaptive` that is decided
+  with less confidence, fewer paths of `mcts`: the first ones are those that a smaller run draws. For the expectation
+  over all subsets, instead of this one, see `stepmark.evaluate.arms`;
 - the models' sizes, by which FLOPs are counted, where no budget hangs on them.
 
 Everything else is a `ReplayError`, for some problems as for all: a beam of 64 cut to 16 is no beam of 16, since a
@@ -22,6 +23,8 @@ from dataclasses import fields
 from stepmark.errors import ReplayError
 from stepmark.rewards.base import RewardModel
 from stepmark.search.account import Budget
+from stepmark.search.adaptive import Adaptive
+from stepmark.search.mcts import Mcts
 from stepmark.search.parallel import Parallel
 from stepmark.search.revise import Revise
 from stepmark.search.settings import Settings
@@ -44,6 +47,8 @@ async def replay(
 def check(strategy: str, was: Settings, now: Settings, *, another: bool = False) -> None:
     """Raises ReplayError unless results under `now`, with `another` reward model or the same, follow from those under
     `was`."""
+    if strategy == "auto":
+        raise _refused("what a plan gave", "its record is that of a look and of another search")
     if type(was) is not type(now):
         raise _refused(f"{type(was).__name__} as {type(now).__name__}", "another strategy grows another tree")
     for name in _differ(was, now):
@@ -65,7 +70,8 @@ def _check_field(strategy: str, name: str, was: Settings, now: Settings) -> None
         return
     if name == "aggregate":
         raise _refused(what, f"in {strategy} scores decide which steps are continued")
-    if name == "n" and isinstance(was, Parallel | Revise):
+    first = isinstance(was, Parallel | Revise | Adaptive) and name in ("n", "confidence")
+    if first or (isinstance(was, Mcts) and name == "paths"):
         if after > before:
             raise _refused(what, "the record has no more samples")
         if was.budget != Budget():
@@ -73,7 +79,7 @@ def _check_field(strategy: str, name: str, was: Settings, now: Settings) -> None
         return
     if name in ("n", "m", "budget", "paths", "width"):
         why = "a smaller search continues steps that a larger one drops: a beam of 64 cut to 16 is no beam of 16"
-        raise _refused(what, "of a vote that stops early, others are drawn" if strategy == "adaptive" else why)
+        raise _refused(what, why if was.steered else "what is drawn together, and so by which seed, hangs on it")
     raise _refused(what, "other samples would have been drawn")
 
 

@@ -19,7 +19,7 @@ class Settings:
     """how the answer is chosen among the finished solutions"""
     aggregate: Aggregation | None = None
     """how step scores become the score of a solution, or of a part of one. By default as the reward model's directory
-    says (`use:`); where it does not, the last one counts, as in the paper"""
+    or its authors say ("use: ..." when it is read), and of an oracle the last one counts, as in the paper"""
     temperature: float = 0.8
     """of sampling; 0 is greedy"""
     max_tokens: int = 1024

@@ -66,13 +66,18 @@ class Searches:
 
 def check(setup: Setup, *, scored: bool) -> None:
     """Raises InputError for what no search can be done with: a budget that is none, a strategy that reads scores where
-    nobody gives them (`scored`), a plan that was made with other models: their scores would mean something else."""
+    nobody gives them (`scored`), sums of logits where scores are weights, a plan that was made with other models: their
+    scores would mean something else."""
     if isinstance(setup.settings, Auto):
         made = setup.settings.plan
         for what, was, now in (("policy", made.policy, setup.policy), ("reward model", made.reward, setup.reward)):
             if was != now:
                 raise InputError(f"the plan was made with the {what} {was}, not {now}", remedy="make one with this")
     Account(setup.settings.budget, setup.settings.models)
+    weights = setup.settings.choose == "weighted" or setup.strategy in ("particles", "mcts")
+    if setup.settings.combine == "logits" and weights:
+        remedy = "--choose best, with another strategy than particles and mcts, or another --aggregate"
+        raise InputError("a sum of logits may be negative, and is no weight", remedy=remedy)
     if setup.settings.scored and not scored:
         remedy = "give one, or a strategy that takes a majority (parallel, adaptive, revise)"
         raise InputError(f"{setup.strategy}, as it is set, needs a reward model", remedy=remedy)

@@ -48,6 +48,8 @@ def settings_of(strategy: str, named: Mapping[str, Any]) -> Any:
     if strategy not in STRATEGIES:
         raise InputError(f"there is no strategy {strategy!r}", remedy=f"the strategies are {', '.join(STRATEGIES)}")
     kind = STRATEGIES[strategy][1]
+    if unknown := sorted(named.keys() - {one.name for one in fields(kind)}):
+        raise InputError(f"{strategy} has no setting {unknown[0]!r}", remedy="search again, or mend the plan")
     lost = {one.name for one in fields(kind) if one.type is float and named.get(one.name, 0) is None}
     try:
         return msgspec.convert({**named, **dict.fromkeys(lost, math.inf)}, kind)

@@ -18,12 +18,12 @@ from itertools import groupby
 from math import nan
 from typing import Any, Literal, TypeVar
 
-from stepmark.errors import InputError
+from stepmark.errors import BackendError, InputError
 from stepmark.grading import extract
 from stepmark.policies.base import Policy
 from stepmark.policies.draw import seed_of
 from stepmark.rewards.aggregate import aggregate, sort_key
-from stepmark.rewards.base import RewardModel
+from stepmark.rewards.base import RewardModel, checked
 from stepmark.search.account import Account, Flops, Place
 from stepmark.search.choose import Choice, choose
 from stepmark.search.settings import Settings
@@ -206,7 +206,7 @@ class Tree:
             queue = queue[len(wave) :]
             calls = [_Call(r, parent, limit, len(list(same))) for (r, parent, limit), same in groupby(wave)]
             drawn = await together(self._draw(call, whole, temperature) for call in calls)
-            nodes = []
+            nodes: list[Growing] = []
             for call, completions in zip(calls, drawn, strict=True):
                 new = [self._add(call, i, one, rollout) for i, one in enumerate(completions)]
                 grown[call.request] += new
@@ -333,7 +333,10 @@ class Tree:
             stop="end" if whole else "step",
             seed=request_seed(self.settings.seed, self.problem, parent.place, call.start),
         )
-        return await self.policy.sample(Prefix(parent.problem, parent.steps, parent.token_ids), call.n, sampling)
+        drawn = await self.policy.sample(Prefix(parent.problem, parent.steps, parent.token_ids), call.n, sampling)
+        if len(drawn) != call.n:
+            raise BackendError(f"the policy gave {len(drawn)} samples where {call.n} were asked for")
+        return drawn
 
     def _add(self, call: "_Call", i: int, own: Completion, rollout: bool) -> Growing:
         parent = call.parent
@@ -353,7 +356,9 @@ class Tree:
 
     async def _judge(self, node: Growing) -> StepScores:
         assert self.reward is not None
-        return await self.reward.score(Prefix(self.problem, node.steps, node.token_ids))
+        prefix = Prefix(self.problem, node.steps, node.token_ids)
+        found = await self.reward.score(prefix)
+        return checked(prefix, found.scores, found.cost)
 
     def _recorded(self, node: Growing, number: dict[int, int]) -> Node:
         assert node.own is not None
