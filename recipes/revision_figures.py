@@ -21,12 +21,13 @@ from pathlib import Path
 import numpy as np
 import tyro
 
-from recipes.search_findings import BOOTSTRAP, gap, replayed
+from recipes.search_findings import BOOTSTRAP, gap
 from stepmark.errors import InputError
 from stepmark.evaluate.arms import aligned, right
 from stepmark.evaluate.intervals import Floats, accuracy_interval, figure, resample
 from stepmark.grading import grade
 from stepmark.search.choose import Choice
+from stepmark.search.replay import replay_run
 from stepmark.search.revise import Revise
 from stepmark.search.solve import Searches, read_searches
 from stepmark.search.tree import SearchResult
@@ -94,7 +95,7 @@ def splits(runs: Sequence[Searches]) -> list[str]:
         values = {}
         for run in runs:
             now = replace(run.setup.settings, choose=choice, within=choice)
-            values[run.setup.settings.chains] = np.array(right(asyncio.run(replayed(run, now))), dtype=float)
+            values[run.setup.settings.chains] = np.array(right(asyncio.run(replay_run(run, now))), dtype=float)
         base = values[max(values)]
         for count in sorted(values, reverse=True):
             column = values[count][:, None]

@@ -24,7 +24,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from recipes.search_findings import BEST, CHAIN, CHAINS, MAJOR, SIDE_BY_SIDE, VOTED, WEIGHTED, Figures, replayed
+from recipes.search_findings import BEST, CHAIN, CHAINS, MAJOR, SIDE_BY_SIDE, VOTED, WEIGHTED, Figures
 from recipes.search_pictures import pictures, told
 from stepmark.cli.models import PolicyOptions, RewardOptions
 from stepmark.errors import InputError
@@ -45,6 +45,7 @@ from stepmark.search.parallel import Parallel
 from stepmark.search.particles import Particles
 from stepmark.search.rebase import Rebase
 from stepmark.search.rejection import Rejection
+from stepmark.search.replay import replay_run
 from stepmark.search.revise import Revise
 from stepmark.search.settings import Settings
 from stepmark.search.solve import Searches, Setup, read_searches, solve
@@ -52,6 +53,8 @@ from stepmark.types import Problem
 
 CHOICES: Mapping[str, Choice] = {BEST: "best", WEIGHTED: "weighted", MAJOR: "majority"}
 """of independent solutions"""
+ROOT = "beam, M = root of N"
+"""which at a budget of 16 is beam itself"""
 Found = dict[tuple[str, int], list[Searches]]
 """by strategy and budget, one for each seed"""
 
@@ -115,10 +118,10 @@ def grown(args: SearchFigures, budget: int, common: dict[str, Any]) -> dict[str,
         "adaptive majority": Adaptive(n=budget, **common),
     }
     if math.isqrt(budget) != 4:
-        made["beam, M = root of N"] = Beam(n=budget, m=math.isqrt(budget), **common)
+        made[ROOT] = Beam(n=budget, m=math.isqrt(budget), **common)
     if args.strategies:
         wanted = [name.strip() for name in args.strategies.split(";")]
-        if unknown := sorted(set(wanted) - made.keys()):
+        if unknown := sorted(set(wanted) - made.keys() - {ROOT}):
             raise InputError(f"no strategy {unknown[0]!r}", remedy=f"there are: {'; '.join(made)}")
         made = {name: settings for name, settings in made.items() if name in wanted}
     return made
@@ -176,7 +179,7 @@ async def unrevised(searcher: Searcher, found: Found) -> None:
         for budget in args.sizes:
             for name, choose in CHOICES.items():
                 now = replace(drawn, n=budget, choose=choose)
-                found.setdefault((name, budget), []).append(await replayed(independent, now))
+                found.setdefault((name, budget), []).append(await replay_run(independent, now))
             for name, settings in grown(args, budget, common).items():
                 found.setdefault((name, budget), []).append(await searcher.run(name, settings, budget))
 
@@ -193,11 +196,11 @@ async def revised(searcher: Searcher, found: Found) -> None:
         for budget in args.sizes:
             several = max(chains for chains in range(1, math.isqrt(budget) + 1) if budget % chains == 0)
             runs = {
-                CHAIN: await replayed(chain, replace(alone, n=budget)),
-                VOTED[CHAIN]: await replayed(chain, replace(alone, n=budget, choose="majority", within="majority")),
+                CHAIN: await replay_run(chain, replace(alone, n=budget)),
+                VOTED[CHAIN]: await replay_run(chain, replace(alone, n=budget, choose="majority", within="majority")),
                 CHAINS: await searcher.run(CHAINS, replace(alone, n=budget, chains=several), budget),
-                SIDE_BY_SIDE: await replayed(parallel, replace(together, n=budget)),
-                VOTED[SIDE_BY_SIDE]: await replayed(parallel, replace(together, n=budget, choose="majority")),
+                SIDE_BY_SIDE: await replay_run(parallel, replace(together, n=budget)),
+                VOTED[SIDE_BY_SIDE]: await replay_run(parallel, replace(together, n=budget, choose="majority")),
             }
             for name, run in runs.items():
                 found.setdefault((name, budget), []).append(run)

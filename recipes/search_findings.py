@@ -20,8 +20,7 @@ from stepmark.evaluate.intervals import Bootstrap, Floats, accuracy_interval, in
 from stepmark.evaluate.optimal import Followed, follow
 from stepmark.rewards.aggregate import Aggregation
 from stepmark.search.parallel import Parallel
-from stepmark.search.replay import replay
-from stepmark.search.settings import Settings
+from stepmark.search.replay import replay_run
 from stepmark.search.solve import Searches
 
 BEST, WEIGHTED, MAJOR = "best-of-N", "best-of-N weighted", "majority"
@@ -37,13 +36,6 @@ LOOK = 4
 
 Runs = Mapping[tuple[str, int], Sequence[Searches]]
 """by strategy and budget, one for each seed"""
-
-
-async def replayed(run: Searches, now: Settings) -> Searches:
-    """The run that these settings would have given."""
-    pairs = zip(run.problems, run.results, strict=True)
-    results = [await replay(problem, result, run.setup.settings, now) for problem, result in pairs]
-    return replace(run, setup=replace(run.setup, settings=now), results=tuple(results))
 
 
 @dataclass(frozen=True)
@@ -230,7 +222,8 @@ class Figures:
         runs = self.runs[WEIGHTED, self.sizes[-1]]
         by: dict[Aggregation, Floats] = {
             how: np.mean(
-                [right(asyncio.run(replayed(run, replace(run.setup.settings, aggregate=how)))) for run in runs], axis=0
+                [right(asyncio.run(replay_run(run, replace(run.setup.settings, aggregate=how)))) for run in runs],
+                axis=0,
             )
             for how in ("last", "min", "product")
         }

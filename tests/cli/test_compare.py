@@ -61,6 +61,17 @@ def test_the_table_the_figures_and_the_page_say_the_same(runs, capsys):
     assert "://" not in "".join(trees)
 
 
+def test_records_are_read_as_another_choice_and_against_a_larger_policy(runs, capsys):
+    """The same model is one times as large, so that it may write as much as itself."""
+    assert main(["compare", str(runs / "beam"), "--choose", "majority", "--larger", str(runs / "beam")]) == 0
+    told = capsys.readouterr().out
+    assert re.search(r"beam choose=majority n=16 +1 +50\.00", told)
+    assert "a policy 1 times as large, at equal FLOPs" in told
+    assert len(re.findall(r"50\.00 +50\.00 +\+0\.00", told)) == 3
+    assert main(["compare", str(runs / "beam"), "--aggregate", "min"]) == 2
+    assert "scores decide which steps are continued" in capsys.readouterr().err
+
+
 def test_runs_over_other_problems_are_refused(runs, capsys):
     assert main(["compare", str(runs / "beam"), str(runs / "fewer")]) == 2
     assert "compare runs of the same problems" in capsys.readouterr().err

@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from stepmark.budget.exchange import match
 from stepmark.budget.flops import ModelSize, flops
 from stepmark.errors import InputError
 from stepmark.evaluate.arms import looked, pool, right, spent, table
 from stepmark.evaluate.optimal import counted, follow
 from stepmark.evaluate.pool import compare
+from stepmark.evaluate.searches import exchange
 from stepmark.records import Run
 from stepmark.rewards.base import NoisyReward
 from stepmark.search.account import Budget, Models
@@ -163,6 +165,25 @@ def test_a_majority_of_the_looks_own_solutions_pays_for_their_judging(runs):
     on_top_P_A = counted(found, look_P_2, [True, True]) - found.costs_P_A
     np.testing.assert_allclose(on_top_P_A[:, majority_P], judged_P)
     np.testing.assert_array_equal(on_top_P_A[:, 1 - majority_P], 0)
+
+
+def test_a_larger_policy_is_exchanged_for_more_inference(runs, tmp_path):
+    """Four times as large, it is greedy; the small one has its curve of best-of-N at the tokens that are left to it."""
+    large = searched(tmp_path / "large", Parallel(n=1, models=Models(replace(SIZE, body=400, head=40), SIZE)))
+    small = [runs[f"{name} {seed}"] for name in ("one", "four", "eight") for seed in (0, 1)]
+    sizes = list(zip(small[::2], small[1::2], strict=True))
+    curve = [np.mean([right(run) for run in seeds]) for seeds in sizes]
+    tokens = [np.mean([spent(run, "tokens") for run in seeds]) for seeds in sizes]
+    wrote, solves = np.mean(spent(large, "tokens")), np.mean(right(large))
+    rows = exchange(small, large, [0.5, 3.0, 1e9])
+    assert [one.match.exchange.factor for one in rows] == pytest.approx([4 + 18, 4 + 3, 4])
+    for one in rows:
+        expected = match(tokens, curve, solves, wrote, one.match.exchange)
+        assert (one.match.small, one.match.large) == pytest.approx((expected.small, expected.large))
+        assert one.low <= one.match.small - one.match.large <= one.high
+    assert [one.match.measured for one in rows] == [False, True, True]
+    with pytest.raises(InputError, match="the size of its policy is not known"):
+        exchange(small, searched(tmp_path / "sizeless", Parallel(n=1)), [1.0])
 
 
 def test_a_choice_among_best_of_n_alone_saves_nothing(runs):

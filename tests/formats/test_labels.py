@@ -101,6 +101,22 @@ def test_every_rating_of_prm800k_stands_in_one_solution() -> None:
 
 
 @real
+def test_prm800k_written_again_keeps_ratings_flags_and_who_wrote_a_step(tmp_path: Path) -> None:
+    solutions, lost = sample("prm800k")
+    assert any("human_steps" in one.extra for one in solutions)
+    before = set(lost)
+    prm800k.write(tmp_path / "again.jsonl", solutions, lost)
+    assert not {what for what in set(lost) - before if "flagged" in what or "human" in what}
+    again = list(prm800k.read(tmp_path / "again.jsonl", Lost()))
+    rated = [one for one in solutions if set(one.labels.ratings) != {None}]
+    for one, other in zip(rated, again, strict=True):
+        assert (one.solution.steps, one.labels.ratings) == (other.solution.steps, other.labels.ratings)
+        assert [one.extra.get(name) for name in ("human_steps", "flagged", "finish_reason")] == [
+            other.extra.get(name) for name in ("human_steps", "flagged", "finish_reason")
+        ]
+
+
+@real
 def test_prm800k_sessions_keep_their_kind() -> None:
     solutions, _ = sample("prm800k")
     assert {one.extra["finish_reason"] for one in solutions} == {"solution", "found_error", "give_up"}

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import tyro
 
 from stepmark.errors import InputError
+from stepmark.rewards.aggregate import Aggregation
+from stepmark.search.choose import Choice
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from stepmark.evaluate.searches import Comparison
+    from stepmark.evaluate.searches import Comparison, Exchanged
+    from stepmark.search.solve import Searches
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,15 @@ class Compare:
     """write all figures to this file"""
     html: Path | None = None
     """write a report with pictures and a few search trees to this directory"""
+    choose: Choice | None = None
+    """show what the runs would have given with this choice among their solutions, from their records"""
+    aggregate: Aggregation | None = None
+    """and with this aggregation of step scores: of parallel, adaptive and revise, whose scores steer nothing"""
+    larger: Path | None = None
+    """a run of a larger policy on the same problems, greedy as in the paper: what the others' policy is worth with
+    search, where both have cost the same FLOPs in training and inference (Snell et al. 2024, section 7)"""
+    ratios: str = "0.16,0.79,22"
+    """for --larger: tokens that a policy writes in its life over those it was trained on, with commas between"""
     trees: int = 2
     """problems, drawn at random, of which the report shows the trees"""
     resamples: int = 10_000
@@ -49,18 +62,21 @@ class Compare:
 
         from stepmark.cli.benchmarks import write_figures
         from stepmark.evaluate.intervals import Bootstrap
-        from stepmark.evaluate.searches import compare
+        from stepmark.evaluate.searches import compare, exchange
         from stepmark.search.solve import read_searches
 
         if self.resamples < 1 or self.trees < 0:
             raise InputError("too few resamples or trees", remedy="take at least 1 resample and 0 trees")
         if self.json is not None and not self.json.parent.is_dir():
             raise InputError("its folder does not exist", path=self.json, remedy="make the folder first")
-        runs = [read_searches(path) for path in self.runs]
+        ratios = self._ratios()
+        runs = [self._replayed(read_searches(path)) for path in self.runs]
         bootstrap = Bootstrap(resamples=self.resamples, seed=self.seed)
         comparison = compare(runs, baseline=self.baseline, bootstrap=bootstrap)
+        exchanged = [] if self.larger is None else exchange(runs, read_searches(self.larger), ratios)
         if self.json is not None:
-            write_figures(self.json, {**asdict(comparison), "interval": asdict(bootstrap)})
+            figures = [asdict(one) for one in exchanged if one.match.small == one.match.small]
+            write_figures(self.json, {**asdict(comparison), "exchange": figures, "interval": asdict(bootstrap)})
         page = None
         if self.html is not None:
             from stepmark.report import search_report, write
@@ -73,15 +89,36 @@ class Compare:
         console.print(_table(comparison))
         if any(one.levels for one in comparison.entries):
             console.print(_by_level(comparison))
+        if exchanged:
+            console.print(_exchanged(exchanged))
         for line in [*_notes(comparison), *([] if page is None else [f"the report is {page}"])]:
             console.print(line, highlight=False, soft_wrap=True)
         return 0
+
+    def _ratios(self) -> list[float]:
+        try:
+            return [float(part) for part in self.ratios.split(",")]
+        except ValueError:
+            raise InputError(f"--ratios {self.ratios!r}", remedy="give numbers with commas between") from None
+
+    def _replayed(self, run: Searches) -> Searches:
+        """The run as it was, or with the choice and the aggregation that are asked for."""
+        import asyncio
+
+        from stepmark.search.replay import replay_run
+
+        asked = {"choose": self.choose, "aggregate": self.aggregate}
+        given = {name: value for name, value in asked.items() if value is not None}
+        if not given:
+            return run
+        return asyncio.run(replay_run(run, replace(run.setup.settings, **given)))
 
     def _command(self) -> str:
         import shlex
 
         words = ["stepmark", "compare", *map(str, self.runs)]
-        words += [] if self.baseline is None else ["--baseline", str(self.baseline)]
+        for name in ("baseline", "choose", "aggregate"):
+            words += [] if getattr(self, name) is None else [f"--{name}", str(getattr(self, name))]
         return shlex.join([*words, "--resamples", str(self.resamples), "--seed", str(self.seed)])
 
 
@@ -106,6 +143,32 @@ def _table(comparison: Comparison) -> Table:
             f"{one.scored:,.0f}",
             "unknown" if one.flops is None else f"{one.flops:.3g}",
             "unknown" if one.seconds is None else f"{one.seconds:,.1f}",
+        )
+    return table
+
+
+def _exchanged(found: Sequence[Exchanged]) -> Table:
+    """A row for each line and ratio: accuracies in per cent at equal FLOPs."""
+    from rich import box
+    from rich.table import Table
+
+    size = found[0].match.exchange.size
+    table = Table(box=box.SIMPLE, pad_edge=False, title=f"against a policy {size:.3g} times as large, at equal FLOPs")
+    table.add_column("strategy")
+    for name in ("written / trained on", "tokens for a problem", "right, %", "the larger, %", "difference"):
+        table.add_column(name, justify="right")
+    for one in found:
+        row = [one.line, f"{one.match.exchange.ratio:g}", f"{one.tokens:,.0f}"]
+        if one.match.small != one.match.small:
+            table.add_row(*row, "too few for a solution", f"{100 * one.match.large:.2f}", "")
+            continue
+        known = "" if one.match.measured else " or more: its last point"
+        gap = 100 * (one.match.small - one.match.large)
+        table.add_row(
+            *row,
+            f"{100 * one.match.small:.2f}{known}",
+            f"{100 * one.match.large:.2f}",
+            f"{gap:+.2f} [dim]{100 * one.low:+.1f} to {100 * one.high:+.1f}[/]",
         )
     return table
 

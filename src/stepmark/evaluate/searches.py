@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stepmark.budget.exchange import Exchange, Match, match
 from stepmark.errors import InputError
 from stepmark.evaluate.intervals import Bootstrap, accuracy_interval, interval, resample
 from stepmark.grading import grade
@@ -104,6 +105,19 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True)
+class Exchanged:
+    """A line's search against a larger policy, at equal FLOPs of training and inference in all."""
+
+    line: str
+    match: Match
+    tokens: float
+    """that the smaller policy may write for each problem"""
+    low: float
+    high: float
+    """paired interval of the smaller one's accuracy less the larger one's"""
+
+
+@dataclass(frozen=True, slots=True)
 class _Group:
     """Runs that differ in their seed alone, with their results in the problems' order."""
 
@@ -142,6 +156,55 @@ def compare(
     gaps = zip(entries, mean_E.tolist(), low_E.tolist(), high_E.tolist(), strict=True)
     named = [Gap(one.name, entries[b].name, *figures) for one, *figures in gaps if one is not entries[b]]
     return Comparison(len(problems), entries, entries[b].name, tuple(named))
+
+
+def exchange(
+    runs: Sequence[Searches],
+    larger: Searches,
+    ratios: Sequence[float],
+    bootstrap: Bootstrap = Bootstrap(resamples=2000),  # noqa: B008  (frozen)
+) -> list[Exchanged]:
+    """Each line of the runs, at each ratio of tokens written to tokens trained on (`stepmark.budget.exchange`), against
+    a run of a larger policy on the same problems. A line's curve is that of its entries; what lies between them is
+    interpolated.
+
+    Raises InputError: other problems, a size that is unknown, runs of several policies, a policy that is not smaller.
+    """
+    problems = same_problems([*runs, larger])
+    small, large = (_parameters(one) for one in (_one_policy(runs), larger))
+    groups, [rival] = _groups(runs, problems), _groups([larger], problems)
+    wrote = fmean(one.cost.generated for one in rival.results)
+    found = []
+    for line in dict.fromkeys(one.line for one in groups):
+        own = [one for one in groups if one.line == line]
+        tokens_K = [fmean(result.cost.generated for result in one.results) for one in own]
+        values_P_E = np.stack([one.right_R_P.mean(axis=0) for one in [*own, rival]], axis=1)
+        resampled_B_E = resample(values_P_E, bootstrap)
+        for ratio in ratios:
+            at = Exchange(large / small, ratio)
+            *curve, rivals = values_P_E.mean(axis=0).tolist()
+            one = match(tokens_K, curve, rivals, wrote, at)
+            drawn = [match(tokens_K, row[:-1], row[-1], wrote, at) for row in resampled_B_E.tolist()]
+            gaps_B = np.array([each.small - each.large for each in drawn])
+            low, high = interval(np.array(one.small - one.large), gaps_B, bootstrap.level)
+            found.append(Exchanged(line, one, at.factor * wrote, float(low), float(high)))
+    return found
+
+
+def _one_policy(runs: Sequence[Searches]) -> Searches:
+    for run in runs:
+        if run.setup.policy != runs[0].setup.policy:
+            raise InputError(
+                f"its policy is not that of {runs[0].path}", path=run.path, remedy="exchange runs of one policy"
+            )
+    return runs[0]
+
+
+def _parameters(run: Searches) -> int:
+    models = run.setup.settings.models
+    if models is None:
+        raise InputError("the size of its policy is not known", path=run.path, remedy="give stepmark search --size")
+    return int(models.policy.body + models.policy.head)
 
 
 def same_problems(runs: Sequence[Searches]) -> tuple[Problem, ...]:

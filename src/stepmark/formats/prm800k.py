@@ -87,7 +87,7 @@ OF_MAIN = (
     "pre_generated_verifier_score",
 )
 OF_ALL = ("labeler", "generation", "is_quality_control_question", "is_initial_screening_question", "finish_reason")
-HELD = frozenset({*OF_MAIN, *OF_ALL}) - {"flagged", "human_steps"}
+HELD = frozenset({*OF_MAIN, *OF_ALL})
 
 
 def read(path: Path, lost: Lost, *, alternatives: bool = True, controls: bool = True) -> Iterator[LabelledSolution]:
@@ -120,6 +120,10 @@ def labelled(row: Row, build: Builder, lost: Lost, *, alternatives: bool = True)
             path.append(step.human_completion.text)
             ratings.append(None)
             human.append(s)
+            if step.human_completion.flagged:
+                lost["flags of human-written steps, left out"] += 1
+            if isinstance(step.human_completion.corrected_rating, int):
+                lost["corrected ratings of human-written steps, left out"] += 1
         elif chosen is None and s < len(given):  # the wrong step that ends phase 2
             chosen = next((c for c, one in enumerate(completions) if one.text == given[s]), None)
         if chosen is not None and chosen < len(completions):
@@ -185,8 +189,9 @@ def _answer(step: str) -> str | None:
 
 
 def write(path: Path, solutions: Iterable[LabelledSolution], lost: Lost, neutral: Neutral | None = None) -> None:
-    """One session for each solution, every step with one completion, which is chosen. Ratings stay +1, 0 and -1; values
-    between right and wrong are left out."""
+    """One session for each solution, every step with one completion, which is chosen, or as people wrote it. Ratings
+    stay +1, 0 and -1; values between right and wrong are left out. So a session that was read with its alternatives is
+    several sessions, and says nothing of the solution that was given in phase 2."""
     put(path, (row for one in solutions for row in [row_of(one, lost)] if row))
 
 
@@ -197,10 +202,10 @@ def row_of(one: LabelledSolution, lost: Lost) -> Row | None:
         lost["solutions with values between right and wrong, left out"] += 1
         return None
     extra = one.extra
+    flagged, human = set(extra.get("flagged", ())), set(extra.get("human_steps", ()))
     count_fields(extra, HELD, lost)
     if one.solution.finish == "step":
         lost["solutions that go on, which the row does not say"] += 1
-    flagged = set(extra.get("flagged", ()))
     return Row(
         extra.get("labeler", ""),
         extra.get("timestamp", ""),
@@ -215,7 +220,9 @@ def row_of(one: LabelledSolution, lost: Lost) -> Row | None:
         ),
         Label(
             [
-                Step([Completion(step, rating, s in flagged)], None, 0)
+                Step([], HumanCompletion(step), None)
+                if s in human
+                else Step([Completion(step, rating, s in flagged)], None, 0)
                 for s, (step, rating) in enumerate(zip(one.solution.steps, ratings, strict=True))
             ],
             extra.get("total_time", 0),

@@ -18,7 +18,7 @@ problems does not help: those would be the problems on which both agree.
 """
 
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 
 from stepmark.errors import ReplayError
 from stepmark.rewards.base import RewardModel
@@ -28,6 +28,7 @@ from stepmark.search.mcts import Mcts
 from stepmark.search.parallel import Parallel
 from stepmark.search.revise import Revise
 from stepmark.search.settings import Settings
+from stepmark.search.solve import Searches
 from stepmark.search.strategies import STRATEGIES
 from stepmark.search.tree import Node, SearchResult, request_seed
 from stepmark.types import Completion, Cost, Prefix, Problem, Sampling, StepScores
@@ -42,6 +43,17 @@ async def replay(
     check(result.strategy, was, now, another=reward is not None and result.scoring != Cost())
     search, _ = STRATEGIES[result.strategy]
     return await search(problem, _Drawn(problem, result, was.seed), reward or _Scored(result), now)
+
+
+async def replay_run(run: Searches, now: Settings) -> Searches:
+    """The run that settings `now` would have given. How long its searches would have taken is not on record, unless
+    they draw the same. Errors as `replay`."""
+    was = run.setup.settings
+    pairs = zip(run.problems, run.results, strict=True)
+    results = tuple([await replay(problem, result, was, now) for problem, result in pairs])
+    same = set(_differ(was, now)) <= {"choose", "aggregate"}
+    seconds = run.seconds if same else (None,) * len(run.seconds)
+    return replace(run, setup=replace(run.setup, settings=now), results=results, seconds=seconds)
 
 
 def check(strategy: str, was: Settings, now: Settings, *, another: bool = False) -> None:
