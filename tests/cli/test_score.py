@@ -2,9 +2,11 @@ import asyncio
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-from transformers import Qwen2Config, Qwen2ForTokenClassification
+import torch
+from transformers import Qwen2Config, Qwen2ForCausalLM, Qwen2ForTokenClassification
 
 from stepmark.cli.benchmarks import Judged
 from stepmark.cli.main import main
@@ -13,7 +15,7 @@ from stepmark.formats.candidates import read_candidates
 from stepmark.records import read
 from stepmark.rewards.families import FAMILIES, load
 from stepmark.types import Prefix, SolutionScores
-from tests.rewards.families.published import publish, tiny
+from tests.rewards.families.published import SIZES, publish, tiny
 from tests.rewards.families.tokenizers import qwen
 
 POOL = [
@@ -101,3 +103,33 @@ def test_the_kind_of_a_published_model_says_how_its_scores_are_used(files: Path)
     assert replace(judged, threshold=0.25).below() == 0.25
     unbounded = {name for name, family in FAMILIES.items() if "unbounded" in family.reading}
     assert unbounded == {name for name, family in FAMILIES.items() if family.threshold is None}
+
+
+def test_a_language_model_judges_step_by_step(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One that has learnt to find guesses wrong, as it would be run for real."""
+    tokenizer = qwen()
+    torch.manual_seed(0)
+    config = Qwen2Config(vocab_size=len(tokenizer), **SIZES, max_position_embeddings=512)
+    lm: Any = Qwen2ForCausalLM(config)
+    steps = [step for problem in POOL for one in problem["candidates"] for step in one["steps"]]
+    taught = [
+        (
+            tokenizer.apply_chat_template([{"role": "user", "content": f"Is {step} right?"}], return_dict=False),
+            tokenizer.encode(f"\\boxed{{{'No' if step == 'I guess.' else 'Yes'}}}\n"),
+        )
+        for step in dict.fromkeys(steps)
+    ]
+    optimizer = torch.optim.AdamW(lm.parameters(), lr=3e-3)
+    for asked, verdict in taught * 60:
+        ids = torch.tensor([[*asked, *verdict, tokenizer.eos_token_id]])
+        lm(ids, labels=torch.where(torch.arange(ids.shape[1]) < len(asked), -100, ids)).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    publish(files / "critic", lm, tokenizer)
+    (files / "question.txt").write_text("Is {step} right?")
+    words = ["score", "--reward", str(files / "critic"), "--candidates", str(files / "pool.jsonl")]
+    how = ["--family", "critic", "--votes", "3", "--question", str(files / "question.txt")]
+    assert main([*words, "--out", str(files / "judged"), *how]) == 0
+    assert "read, as told, as critic: the share of 3 judgements" in capsys.readouterr().out
+    found = {(one.problem_id, one.index): one.scores for one in read(files / "judged/scores.jsonl", SolutionScores)}
+    assert found == {(f"p{n}", i): ((1.0, 1.0), (0.0,))[i] for n in range(3) for i in range(2)}

@@ -3,7 +3,7 @@
 import os
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -19,12 +19,14 @@ if TYPE_CHECKING:
     from stepmark.precision import Dtype
     from stepmark.rewards.aggregate import Aggregation
     from stepmark.rewards.base import RewardModel
+    from stepmark.rewards.critic import GenerativeReward
     from stepmark.rewards.families import Description
     from stepmark.rewards.families.outcome import OutcomeReward
     from stepmark.rewards.local import LocalReward
     from stepmark.types import Problem
 
 BUNDLED = "bundled"
+CRITIC = "critic"
 ORACLES = ("oracle", "noisy")
 
 
@@ -226,7 +228,8 @@ class ReadAs:
 
     family: str | None = None
     """how a published model is read: math-shepherd, rlhflow, skywork-o1, qwen-math-prm, er-prm, pqm, llemma, trl, pure,
-    reasoneval-7b, reasoneval-34b, qwen-math-rm, sequence-classifier"""
+    reasoneval-7b, reasoneval-34b, qwen-math-rm, sequence-classifier; or critic: a language model that writes a
+    judgement of each step, as GenPRM and ThinkPRM do"""
     separator: str | None = None
     r"""what parts the steps, for models that were trained with different ones (trl, pure); \n stands for a line end"""
     dtype: Literal["float32", "bfloat16"] = "float32"
@@ -234,20 +237,56 @@ class ReadAs:
     processes: int = 1
     """that compute, each with a copy of the model and its share of processor and memory: for a small model on a CPU
     much faster than threads; as many as there are cores, say"""
+    votes: int = 1
+    """of a critic: judgements of each step, of which the share that finds it right is the score"""
+    question: Path | None = None
+    r"""of a critic: a file with what it is asked, in which {question}, {steps}, {step} and {number} are replaced; its
+    judgement ends with \boxed{Yes} or \boxed{No}. By default a plain question"""
 
     def describe(self, path: Path) -> "Description":
-        from stepmark.rewards.families import describe
+        from stepmark.rewards.families import Description, describe
 
+        if self.family == CRITIC:
+            told = f"{path}: read, as told, as critic: the share of {self.votes} judgements that find the step right"
+            return Description(f"{told}; use: min", "min", 0.5)
         return describe(path, self.family, separator=line_ends(self.separator))
 
-    def load(self, path: Path) -> "LocalReward | OutcomeReward | Processes":
+    def load(self, path: Path) -> "LocalReward | OutcomeReward | GenerativeReward | Processes":
         """The reward model in a directory; prints how it is read."""
         from stepmark.engine.processes import spread
         from stepmark.rewards.local import MEMORY
 
         print(self.describe(path).told)
+        if self.family == CRITIC:
+            asked = None if self.question is None else _text(self.question)
+            return spread(partial(_critic, path, self.votes, asked, self.dtype), self.processes, memory=4 * MEMORY)
         load = partial(_reward, path, self.family, line_ends(self.separator), self.dtype)
         return spread(load, self.processes, memory=MEMORY)
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot be read: {error}", path=file, remedy="give a text file") from error
+
+
+def _critic(path: Path, votes: int, asked: str | None, dtype: "Dtype", *, memory: int) -> "GenerativeReward":
+    """A model directory that judges by its chat template, where it has one."""
+    from stepmark.policies.local import LocalPolicy
+    from stepmark.rewards.critic import GenerativeReward, Judgement
+
+    policy = LocalPolicy.load(path, dtype=dtype, memory=memory)
+    if policy.tokenizer.chat_template:
+
+        def chat(problem: "Problem") -> list[int]:
+            said = [{"role": "user", "content": problem.question}]
+            ids = policy.tokenizer.apply_chat_template(said, add_generation_prompt=True, return_dict=False)
+            return list(ids)
+
+        policy.prompt = chat
+    plain = Judgement(votes=votes)
+    return GenerativeReward(policy, plain if asked is None else replace(plain, template=asked))
 
 
 def _reward(

@@ -7,6 +7,7 @@ a policy does not tell; code that a judgement contains is never run.
 
 import asyncio
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from stepmark.errors import ScoreError
@@ -70,6 +71,11 @@ class GenerativeReward:
                 remedy="raise max_tokens or votes, or give the patterns of this model's verdicts",
             )
         return sum(votes) / len(votes), Cost.total(one.cost for one in written)
+
+    def close(self) -> None:
+        """Closes the policy."""
+        close: Callable[[], None] = getattr(self._policy, "close", lambda: None)
+        close()
 
     def _asked(self, prefix: Prefix, number: int) -> str:
         """In one pass, so that a question which contains {step} stays as it is."""
