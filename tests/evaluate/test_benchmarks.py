@@ -257,15 +257,17 @@ def test_scores_that_are_kept_are_read_again(tmp_path: Path) -> None:
 @real
 def test_the_verbs_print_and_write_their_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out.json"
-    quick = ["--resamples", "50", "--json", str(out)]
+    quick = ["--resamples", "50", "--json", str(out), "--html", str(tmp_path / "page")]
     assert main(["evaluate", "prmbench", "--data", str(TEST_P1), "--trivial", "always_right", *quick]) == 0
     assert "26 numbers of error steps past the last step, not used" in capsys.readouterr().out
     told = json.loads(out.read_text())["overall"]
     assert (told["negative_f1"]["value"], told["similarity"]["value"]) == (0, 0)
+    assert f"PRMScore is {100 * told['score']['value']:.1f}" in (tmp_path / "page" / "report.html").read_text()
     tuned = ["--trivial", "random", "--tune-data", str(MATH)]
     assert main(["evaluate", "processbench", "--data", str(GSM8K), *tuned, *quick]) == 0
     assert "tuned on math.jsonl.gz" in capsys.readouterr().out
     assert json.loads(out.read_text())["threshold_is"] == "tuned on math.jsonl.gz"
+    assert "tuned on math.jsonl.gz" in (tmp_path / "page" / "report.html").read_text()
     assert (
         main(["evaluate", "processbench", "--data", str(GSM8K), "--trivial", "random", "--tune-data", str(GSM8K)]) == 2
     )

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from stepmark.evaluate.scores import Scores
     from stepmark.evaluate.sensitivity import Change, Drop, Probe
     from stepmark.formats.labelled import Lost
+    from stepmark.report import Report
     from stepmark.rewards.base import RewardModel
     from stepmark.types import LabelledSolution
 
@@ -50,6 +51,8 @@ class Judged:
     """write the step scores to this file, which --scores reads"""
     json: Path | None = None
     """write all figures to this file"""
+    html: Path | None = None
+    """write a report with pictures to this directory"""
     resamples: int = 10_000
     """bootstrap resamples of the problems"""
     seed: int = 0
@@ -109,6 +112,12 @@ class Judged:
         if self.json is not None:
             write_figures(self.json, {"data": str(self.data), "by": self.by, **figures})
 
+    def show(self, report: Report) -> None:
+        from stepmark.report import write
+
+        assert self.html is not None
+        print(f"the report is {write(report, self.html)}")
+
 
 @dataclass(frozen=True)
 class Processbench(Judged):
@@ -156,6 +165,10 @@ class Processbench(Judged):
             print(f"  {result.unscored} solutions {UNSCORED} and count as missed")
         _print_lost(lost)
         self.write({"threshold_is": said, "lost": dict(lost), **asdict(result)})
+        if self.html is not None:
+            from stepmark.report.benchmarks import processbench_report
+
+            self.show(processbench_report(result, said, self.by, {"data": str(self.data)}))
         return 0
 
 
@@ -204,6 +217,10 @@ class Prmbench(Judged):
         _print_prmbench(result)
         _print_lost(lost)
         self.write({"lost": dict(lost), **asdict(result)})
+        if self.html is not None:
+            from stepmark.report.benchmarks import prmbench_report
+
+            self.show(prmbench_report(result, self.by, {"data": str(self.data)}))
         return 0
 
 
@@ -229,8 +246,6 @@ class Steps(Judged):
     aggregate: Aggregation | None = None
     """how step scores become the score of a candidate of the pool; by default as the reward model's directory or its
     authors say, where they are known, else last"""
-    html: Path | None = None
-    """write a report with pictures to this directory"""
 
     def run(self) -> int:
         from stepmark.evaluate.measures import measure
@@ -260,11 +275,10 @@ class Steps(Judged):
         falls = {kind: {"probes": count, "fall": asdict(fall)} for kind, (count, fall) in drops.items()}
         self.write({"lost": dict(lost), **asdict(found), "sensitivity": falls, "gain_over_majority": gains})
         if self.html is not None:
-            from stepmark.report import write
             from stepmark.report.steps import steps_report
 
             provenance = {"data": str(self.data), "scores": self.by, "threshold": f"{threshold:g}"}
-            print(f"the report is {write(steps_report(found, facts, provenance), self.html)}")
+            self.show(steps_report(found, facts, provenance))
         return 0
 
     def _gains(self, lost: Lost, bootstrap: Bootstrap) -> list[dict[str, Any]]:
