@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -274,3 +275,15 @@ def test_the_verbs_print_and_write_their_figures(tmp_path: Path, capsys: pytest.
     assert "tune on another subset" in capsys.readouterr().err
     assert main(["evaluate", "processbench", "--data", str(GSM8K)]) == 2
     assert "one of --scores, --reward and --trivial" in capsys.readouterr().err
+
+
+def test_a_resample_without_right_solutions_has_no_accuracy_on_them() -> None:
+    """Of two problems every second resample has but one; taken for 0, the interval of a perfect figure began there."""
+    wrong = replace(
+        SOLUTION,
+        problem=Problem("q", "?", "1", "toy"),
+        solution=replace(SOLUTION.solution, problem_id="q"),
+        labels=StepLabels("q", 0, (1, 1), "human"),
+    )
+    found = processbench.evaluate([SOLUTION, wrong], [(1.0, 0.0), (1.0, 1.0)], 0.5, QUICK)
+    assert (found.value.f1, found.low.f1, found.low.correct) == (1, 1, 1)

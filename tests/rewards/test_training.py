@@ -69,6 +69,14 @@ def test_checkpointing_computes_the_same(base: Path, tmp_path: Path) -> None:
     assert saving.losses == pytest.approx(plain.losses, rel=1e-4)
 
 
+def test_products_in_bfloat16_learn_the_same_and_leave_weights_in_float32(base: Path, tmp_path: Path) -> None:
+    whole = train("prm", EXAMPLES, base, tmp_path / "whole", SMALL)
+    half = train("prm", EXAMPLES, base, tmp_path / "half", dataclasses.replace(SMALL, bf16=True))
+    assert half.losses[:3] == pytest.approx(whole.losses[:3], rel=0.01)
+    assert half.losses != whole.losses
+    assert {value.dtype for value in weights(tmp_path / "half").values()} == {torch.float32}
+
+
 def rated(number: int) -> Example:
     """Steps that are good, neutral (`so`) or bad by their first word."""
     words = {1: "good", 0: "so", -1: "bad"}

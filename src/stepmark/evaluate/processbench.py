@@ -60,7 +60,10 @@ def evaluate(
         found = f"{totals_4[1]:.0f} solutions with a wrong step and {totals_4[3]:.0f} without"
         raise InputError(found, remedy="F1 needs some of both")
     value_3 = _figures(totals_4[None])[0]
-    low_3, high_3 = interval(value_3, _figures(resample(counts_P_4, bootstrap)), bootstrap.level)
+    resampled_B_4 = resample(counts_P_4, bootstrap)
+    both_B = (resampled_B_4[:, 1] > 0) & (resampled_B_4[:, 3] > 0)  # without one of the kinds there is no such figure
+    resampled_B_3 = _figures(resampled_B_4[both_B]) if both_B.any() else value_3[None]
+    low_3, high_3 = interval(value_3, resampled_B_3, bootstrap.level)
     value, low, high = (FirstError(*map(float, one_3)) for one_3 in (value_3, low_3, high_3))
     return ProcessBench(
         value,
@@ -74,9 +77,8 @@ def evaluate(
 
 
 def _figures(counts_B_4: Floats) -> Floats:
-    """Accuracy on erroneous and on correct solutions, and F1; 0 where there is nothing to count."""
-    a_B = counts_B_4[:, 0] / np.maximum(counts_B_4[:, 1], 1e-12)
-    b_B = counts_B_4[:, 2] / np.maximum(counts_B_4[:, 3], 1e-12)
+    """Accuracy on erroneous and on correct solutions, and F1, which is 0 where both are."""
+    a_B, b_B = counts_B_4[:, 0] / counts_B_4[:, 1], counts_B_4[:, 2] / counts_B_4[:, 3]
     return np.stack([a_B, b_B, 2 * a_B * b_B / np.maximum(a_B + b_B, 1e-12)], axis=1)
 
 
