@@ -251,6 +251,15 @@ class ReadAs:
             return Description(f"{told}; use: min", "min", 0.5)
         return describe(path, self.family, separator=line_ends(self.separator))
 
+    def asked(self) -> str | None:
+        """The text of the file with a critic's question."""
+        if self.question is None:
+            return None
+        try:
+            return self.question.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"cannot be read: {error}", path=self.question, remedy="give a text file") from error
+
     def load(self, path: Path) -> "LocalReward | OutcomeReward | GenerativeReward | Processes":
         """The reward model in a directory; prints how it is read."""
         from stepmark.engine.processes import spread
@@ -258,17 +267,10 @@ class ReadAs:
 
         print(self.describe(path).told)
         if self.family == CRITIC:
-            asked = None if self.question is None else _text(self.question)
-            return spread(partial(_critic, path, self.votes, asked, self.dtype), self.processes, memory=4 * MEMORY)
+            critic = partial(_critic, path, self.votes, self.asked(), self.dtype)
+            return spread(critic, self.processes, memory=4 * MEMORY)
         load = partial(_reward, path, self.family, line_ends(self.separator), self.dtype)
         return spread(load, self.processes, memory=MEMORY)
-
-
-def _text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot be read: {error}", path=file, remedy="give a text file") from error
 
 
 def _critic(path: Path, votes: int, asked: str | None, dtype: "Dtype", *, memory: int) -> "GenerativeReward":

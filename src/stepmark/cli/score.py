@@ -28,6 +28,8 @@ class Settings:
     aggregate: Aggregation
     """how its step scores are combined, as its directory or its authors say"""
     too_long: str
+    question: str | None
+    """what a critic is asked, where that was given"""
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,8 @@ class Score:
         files = (path.resolve(), self.candidates.resolve(), self.name)
         as_told = (how.dtype, how.family, line_ends(how.separator))
         read_as = said.told.removeprefix(f"{path}: ")
-        with Run.open(self.out, Settings(*files, *as_told, read_as, said.aggregate, self.too_long)) as run:
+        settings = Settings(*files, *as_told, read_as, said.aggregate, self.too_long, how.asked())
+        with Run.open(self.out, settings) as run:
             before = {(one.problem_id, one.index) for one in run.read("scores", SolutionScores)}
             scores, seconds = asyncio.run(work(run))
             masked = sum(one.masked for one in run.read("scores", SolutionScores))

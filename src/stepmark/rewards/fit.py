@@ -153,7 +153,7 @@ class _Trainer(Trainer):
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Measures the held-out solutions, tells what came out, and ends the training when they no longer gain."""
         net: Any = self.accelerator.unwrap_model(self.model)
-        if self.is_fsdp_enabled:
+        if self.is_fsdp_enabled and "read" not in vars(net):
             register_fsdp_forward_method(net, "read")
         said = measured(net, self._held_out, self._settings, self._measure)
         history: list[dict[str, Any]] = self.state.log_history
