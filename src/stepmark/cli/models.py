@@ -4,7 +4,7 @@ import os
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -244,12 +244,12 @@ class ReadAs:
     judgement ends with \boxed{Yes} or \boxed{No}. By default a plain question"""
 
     def describe(self, path: Path) -> "Description":
-        from stepmark.rewards.families import Description, describe
+        from stepmark.rewards.families import Description
 
         if self.family == CRITIC:
             told = f"{path}: read, as told, as critic: the share of {self.votes} judgements that find the step right"
             return Description(f"{told}; use: min", "min", 0.5)
-        return describe(path, self.family, separator=line_ends(self.separator))
+        return _described(path, self.family, line_ends(self.separator))
 
     def asked(self) -> str | None:
         """The text of the file with a critic's question."""
@@ -271,6 +271,14 @@ class ReadAs:
             return spread(critic, self.processes, memory=4 * MEMORY)
         load = partial(_reward, path, self.family, line_ends(self.separator), self.dtype)
         return spread(load, self.processes, memory=MEMORY)
+
+
+@cache
+def _described(path: Path, family: str | None, separator: str | None) -> "Description":
+    """Read once for all that a command asks of it: a published model's tokenizer and config are."""
+    from stepmark.rewards.families import describe
+
+    return describe(path, family, separator=separator)
 
 
 def _critic(path: Path, votes: int, asked: str | None, dtype: "Dtype", *, memory: int) -> "GenerativeReward":

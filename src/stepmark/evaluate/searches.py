@@ -180,9 +180,9 @@ def exchange(
         tokens_K = [fmean(result.cost.generated for result in one.results) for one in own]
         values_P_E = np.stack([one.right_R_P.mean(axis=0) for one in [*own, rival]], axis=1)
         resampled_B_E = resample(values_P_E, bootstrap)
+        *curve, rivals = values_P_E.mean(axis=0).tolist()
         for ratio in ratios:
             at = Exchange(large / small, ratio)
-            *curve, rivals = values_P_E.mean(axis=0).tolist()
             one = match(tokens_K, curve, rivals, wrote, at)
             drawn = [match(tokens_K, row[:-1], row[-1], wrote, at) for row in resampled_B_E.tolist()]
             gaps_B = np.array([each.small - each.large for each in drawn])

@@ -2,11 +2,10 @@
 
 import platform
 from collections.abc import Mapping
-from dataclasses import fields
 
 from stepmark import __version__
 from stepmark.evaluate.intervals import Figure
-from stepmark.evaluate.prmbench import Figures, PRMBench
+from stepmark.evaluate.prmbench import PRMBench
 from stepmark.evaluate.processbench import ProcessBench
 from stepmark.report.page import Cell, Report, Table
 from stepmark.report.pictures import Bar, Picture, bars
@@ -27,7 +26,10 @@ PARTS = {
 def processbench_report(found: ProcessBench, said: str, by: str, provenance: Mapping[str, str]) -> Report:
     """`said`: how the threshold came about; `by`: whose scores they are."""
     names = {"erroneous": "the first wrong step is named", "correct": "no step of a right solution is", "f1": "F1"}
-    rows = [Bar(title, *(getattr(one, name) for one in _all(found))) for name, title in names.items()]
+    rows = [
+        Bar(title, *(getattr(one, name) for one in (found.value, found.low, found.high)))
+        for name, title in names.items()
+    ]
     picture = bars(
         rows,
         name="accuracies",
@@ -39,11 +41,7 @@ def processbench_report(found: ProcessBench, said: str, by: str, provenance: Map
     return _report(
         "ProcessBench",
         f"F1 is {found.value.f1:.1%}, of {found.erroneous} solutions with a wrong step and {found.correct} without.",
-        {
-            "threshold": f"{found.threshold:.6g}, {said}",
-            "step scores": by.removeprefix("scores "),
-            "could not be scored": str(found.unscored),
-        },
+        _facts(f"{found.threshold:.6g}, {said}", by, found.unscored),
         picture,
         provenance,
     )
@@ -60,14 +58,13 @@ def prmbench_report(found: PRMBench, by: str, provenance: Mapping[str, str]) -> 
         caption="PRMScore of all, of the groups and of the classes, with 95 % intervals over the original solutions.",
         axis="PRMScore",
     )
-    parts = [one.name for one in fields(Figures) if one.name in PARTS]
     rows = [("all", found.overall), *found.classes.items()]
     table = Table(
         "parts",
         "Parts of PRMScore by class",
-        ("class", "steps", *(PARTS[part] for part in parts)),
+        ("class", "steps", *PARTS.values()),
         tuple(
-            (Cell(name), Cell(f"{one.steps:,}", value=one.steps), *(_cell(getattr(one, part)) for part in parts))
+            (Cell(name), Cell(f"{one.steps:,}", value=one.steps), *(_cell(getattr(one, part)) for part in PARTS))
             for name, one in rows
         ),
     )
@@ -75,19 +72,15 @@ def prmbench_report(found: PRMBench, by: str, provenance: Mapping[str, str]) -> 
     return _report(
         "PRMBench",
         f"PRMScore is {overall}, of {found.overall.steps:,} steps, {found.overall.wrong:,} of them wrong.",
-        {
-            "threshold": f"{found.threshold:g}",
-            "step scores": by.removeprefix("scores "),
-            "could not be scored": str(found.unscored),
-        },
+        _facts(f"{found.threshold:g}", by, found.unscored),
         picture,
         provenance,
         table,
     )
 
 
-def _all(found: ProcessBench) -> tuple[object, ...]:
-    return found.value, found.low, found.high
+def _facts(threshold: str, by: str, unscored: int) -> dict[str, str]:
+    return {"threshold": threshold, "step scores": by.removeprefix("scores "), "could not be scored": str(unscored)}
 
 
 def _cell(one: Figure | None) -> Cell:
