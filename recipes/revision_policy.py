@@ -175,18 +175,28 @@ def loss(model: Any, ids: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     return torch.nn.functional.cross_entropy(logits.float(), targets[wanted])
 
 
-def tune(model: Any, rows: list[Row], held_out: list[Row], settings: Settings, pad: int) -> None:
-    """Trains the model in place, with AdamW."""
-    rng = random.Random(settings.seed)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.95), weight_decay=0.01)
-    epochs = [list(batches(rows, settings.batch_tokens, pad, rng)) for _ in range(settings.epochs)]
-    updates, step, tokens, began = sum(map(len, epochs)), 0, 0, time.monotonic()
+def tune(
+    model: Any,
+    rows: list[Row],
+    held_out: list[Row],
+    *,
+    epochs: int,
+    learning_rate: float,
+    batch_tokens: int,
+    pad: int,
+    seed: int,
+) -> None:
+    """Trains the model in place, with AdamW; the rate falls linearly to zero."""
+    rng = random.Random(seed)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, betas=(0.9, 0.95), weight_decay=0.01)
+    every = [list(batches(rows, batch_tokens, pad, rng)) for _ in range(epochs)]
+    updates, step, tokens, began = sum(map(len, every)), 0, 0, time.monotonic()
     model.train()
-    for epoch, some in enumerate(epochs, 1):
+    for epoch, some in enumerate(every, 1):
         total = torch.zeros((), device=model.device)
         for ids, targets in some:
             rate = min((step + 1) / 20, 1 - step / updates)
-            optimizer.param_groups[0]["lr"] = settings.learning_rate * rate
+            optimizer.param_groups[0]["lr"] = learning_rate * rate
             lost = loss(model, ids, targets)
             lost.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -198,7 +208,7 @@ def tune(model: Any, rows: list[Row], held_out: list[Row], settings: Settings, p
                 pace = tokens / (time.monotonic() - began)
                 print(f"update {step} of {updates}  {pace / 1e3:.1f}k tokens/s  loss {lost.item():.4f}", flush=True)
         with torch.no_grad():
-            held = [loss(model, *batch).item() for batch in batches(held_out, settings.batch_tokens, pad, rng)]
+            held = [loss(model, *batch).item() for batch in batches(held_out, batch_tokens, pad, rng)]
         shown = f"{sum(held) / len(held):.4f}" if held else "none"
         print(f"epoch {epoch}: loss {total.item() / len(some):.4f}, held out {shown}", flush=True)
 
@@ -231,7 +241,14 @@ def main(settings: Settings) -> None:
         f"{sum(len(ids) for ids, _ in learned):,} tokens an epoch",
         flush=True,
     )
-    tune(model, learned, held_out, settings, words.pad_token_id)
+    tune(
+        *(model, learned, held_out),
+        epochs=settings.epochs,
+        learning_rate=settings.learning_rate,
+        batch_tokens=settings.batch_tokens,
+        pad=words.pad_token_id,
+        seed=settings.seed,
+    )
     model.to(torch.bfloat16).save_pretrained(settings.out / "model")
     words.save_pretrained(settings.out / "model")
     print(settings.out / "model")

@@ -5,12 +5,13 @@ generated tokens and against FLOPs, by difficulty, and the findings of Snell et 
         --budgets 4,8,16,32,64,128,256 --revision runs/revision/model
 
 A budget is a number of generations, as in the paper: steps sampled at one depth. All strategies draw at one temperature
-and choose by a vote weighted by the same aggregation of scores, unless they are defined by another choice. Solutions
-that are drawn independently are drawn once, for the largest budget: smaller budgets and other choices are replayed
-from the record, and equal fresh runs. With --revision, a policy that revises (`recipes.revision_policy`) writes N
-attempts one after the other, in the square root of N chains, or all side by side. Each strategy, budget and seed has a
-run of its own below --out; an interrupted recipe goes on where it was. It writes `figures.json`, `report.html` and
-`pictures/`. How figures are computed is said in `recipes.search_findings`.
+and choose by a vote weighted by the same aggregation of scores, unless they are defined by another choice. What a
+strategy draws first whatever its budget (independent solutions, DVTS's subtrees, the paths of MCTS) is drawn once, for
+the largest budget: smaller ones and other choices are replayed from the record, and equal fresh runs. With --revision,
+a policy that revises (`recipes.revision_policy`) writes N attempts one after the other, in the square root of N chains,
+or all side by side. Each strategy, budget and seed has a run of its own below --out; an interrupted recipe goes on
+where it was. It writes `figures.json`, `report.html` and `pictures/`. How figures are computed is said in
+`recipes.search_findings`.
 """
 
 import asyncio
@@ -53,6 +54,8 @@ from stepmark.types import Problem
 
 CHOICES: Mapping[str, Choice] = {BEST: "best", WEIGHTED: "weighted", MAJOR: "majority"}
 """of independent solutions"""
+NESTED = {"DVTS", "MCTS", "adaptive majority"}
+"""whose smaller searches are the beginnings of larger ones"""
 ROOT = "beam, M = root of N"
 """which at a budget of 16 is beam itself"""
 Found = dict[tuple[str, int], list[Searches]]
@@ -104,7 +107,7 @@ class SearchFigures:
         }
 
 
-def grown(args: SearchFigures, budget: int, common: dict[str, Any]) -> dict[str, Settings]:
+def growing(args: SearchFigures, budget: int, common: dict[str, Any]) -> dict[str, Settings]:
     """The strategies that grow by scores, or by votes, each with settings that sample `budget` steps at a depth."""
     half = budget // 2
     made: dict[str, Settings] = {
@@ -176,12 +179,21 @@ async def unrevised(searcher: Searcher, found: Found) -> None:
         common = args.common(searcher.models, seed)
         drawn = Parallel(n=most, choose="best", **common)
         independent = await searcher.run("parallel", drawn, most)
+        widest = {
+            name: await searcher.run(name, settings, most)
+            for name, settings in growing(args, most, common).items()
+            if name in NESTED
+        }
         for budget in args.sizes:
             for name, choose in CHOICES.items():
                 now = replace(drawn, n=budget, choose=choose)
                 found.setdefault((name, budget), []).append(await replay_run(independent, now))
-            for name, settings in grown(args, budget, common).items():
-                found.setdefault((name, budget), []).append(await searcher.run(name, settings, budget))
+            for name, settings in growing(args, budget, common).items():
+                if name in NESTED:
+                    run = await replay_run(widest[name], settings)
+                else:
+                    run = await searcher.run(name, settings, budget)
+                found.setdefault((name, budget), []).append(run)
 
 
 async def revised(searcher: Searcher, found: Found) -> None:

@@ -116,6 +116,8 @@ def test_the_first_of_independent_samples_are_the_smaller_run(n):
     [
         (Adaptive(n=8, batch=3), Adaptive(n=4, batch=3)),
         (Adaptive(n=8, batch=3), Adaptive(n=8, batch=3, confidence=0.6)),
+        (Dvts(n=12, m=3), Dvts(n=3, m=3)),
+        (Dvts(n=12, m=3), Dvts(n=6, m=3)),
         (Mcts(paths=8, width=3), Mcts(paths=3, width=3)),
         (Mcts(paths=6, width=3, value="rollout"), Mcts(paths=2, width=3, value="rollout")),
     ],
@@ -143,6 +145,7 @@ def test_the_account_of_a_replay_is_its_own():
     [
         (Beam(n=64, m=4), Beam(n=16, m=4), "no beam of 16"),
         (Beam(n=8, m=2), Beam(n=8, m=4), "continues steps"),
+        (Dvts(n=8, m=4), Dvts(n=8, m=2), "continues steps"),
         (Mcts(paths=2), Mcts(paths=8), "no more samples"),
         (Mcts(paths=8), Mcts(paths=8, width=2), "continues steps"),
         (Beam(n=8), Beam(n=8, budget=Budget(tokens=9)), "continues steps"),

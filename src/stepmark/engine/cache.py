@@ -201,8 +201,9 @@ class Trunks:
         if len(live) < self.count:
             gaps = np.flatnonzero(self.rows[: len(live)] == 0)
             movers = live[len(live) - len(gaps) :]
-            target, source = (torch.from_numpy(x).to(self._kv.device) for x in (gaps, movers))
-            self.kv.index_copy_(2, target, self.kv.index_select(2, source))
+            for gap, mover in zip(gaps, movers, strict=True):  # all at once would move whole rooms, by fresh memory
+                length = self.lengths[mover]
+                self.kv[:, :, gap, :, :length] = self.kv[:, :, mover, :, :length]
             self.lengths[gaps], self.rows[gaps] = self.lengths[movers], self.rows[movers]
             name[movers] = gaps
             self.count = len(live)

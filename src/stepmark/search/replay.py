@@ -1,15 +1,17 @@
 """What another setting would have given, from the record of a search, without sampling again: where that is valid.
 
 A replay runs the strategy itself once more, with a policy and a reward model that know only what is on record. So its
-result is the one that a fresh run with the new settings would give, tree, account and lots included. What may differ
-from the recorded settings follows from what the growth of the tree hangs on, and is checked before anything is run:
+result is the one that a fresh run with the new settings would give, tree, account and lots included; but of the tokens
+that a cache saved it knows what it saved in the larger run, where samples that are left out may have paid for others
+(DVTS of 16 replayed from 64: 11 % fewer scored tokens, 1.5 % fewer FLOPs). What may differ from the recorded settings
+follows from what the growth of the tree hangs on, and is checked before anything is run:
 
 - the choice among the finished solutions, for every strategy: nothing grows by it;
 - for solutions that are drawn whatever their scores are (parallel, adaptive, revise): the aggregation, and another
   reward model;
 - fewer samples of `parallel` and `adaptive`, and of `revise` in the same chains, a vote of `adaptive` that is decided
-  with less confidence, fewer paths of `mcts`: the first ones are those that a smaller run draws. For the expectation
-  over all subsets, instead of this one, see `stepmark.evaluate.arms`;
+  with less confidence, fewer subtrees of `dvts` or paths of `mcts`: the first ones are those that a smaller run draws.
+  For the expectation over all subsets, instead of this one, see `stepmark.evaluate.arms`;
 - the models' sizes, by which FLOPs are counted, where no budget hangs on them.
 
 Everything else is a `ReplayError`, for some problems as for all: a beam of 64 cut to 16 is no beam of 16, since a
@@ -24,6 +26,7 @@ from stepmark.errors import ReplayError
 from stepmark.rewards.base import RewardModel
 from stepmark.search.account import Budget
 from stepmark.search.adaptive import Adaptive
+from stepmark.search.dvts import Dvts
 from stepmark.search.mcts import Mcts
 from stepmark.search.parallel import Parallel
 from stepmark.search.revise import Revise
@@ -82,7 +85,7 @@ def _check_field(strategy: str, name: str, was: Settings, now: Settings) -> None
         return
     if name == "aggregate":
         raise _refused(what, f"in {strategy} scores decide which steps are continued")
-    first = isinstance(was, Parallel | Revise | Adaptive) and name in ("n", "confidence")
+    first = isinstance(was, Parallel | Revise | Adaptive | Dvts) and name in ("n", "confidence")
     if first or (isinstance(was, Mcts) and name == "paths"):
         if after > before:
             raise _refused(what, "the record has no more samples")
