@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 import tyro
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from recipes import bundled_policy
 from recipes.revision_policy import Row, batches, loss, tune
@@ -76,7 +76,7 @@ def shed(model: Any, layers: int, rows: list[Row], pad: int) -> None:
 
 
 def main(settings: Settings) -> None:
-    words = AutoTokenizer.from_pretrained(settings.policy)
+    words = PreTrainedTokenizerFast.from_pretrained(settings.policy)
     author = bundled_policy.Settings(settings.out, critique_share=0.0, seed=settings.seed)
     written = bundled_policy.documents(author, words, term=1, worker=WORKER)
     rows = [(ids, targets) for ids, targets, _ in islice(written, settings.held_out + settings.solutions)]
