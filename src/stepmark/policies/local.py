@@ -1,7 +1,7 @@
 """Any Hugging Face causal language model of a family that the engine knows, in process."""
 
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ from stepmark.types import Completion, Prefix, Problem, Sampling
 
 Prompt = Callable[[Problem], list[int]]
 """the token ids before the first step"""
+PROMPTS = 4096
+"""that are kept: a search asks about each problem many times"""
 
 
 class LocalPolicy:
@@ -40,7 +42,7 @@ class LocalPolicy:
     ) -> None:
         """`rows` samples run at once at most; `memory` is the limit of the key/value cache in bytes (see Engine)."""
         self.tokenizer = tokenizer
-        self.prompt = prompt or partial(plain_prompt, tokenizer)
+        self.prompt: Prompt = lru_cache(PROMPTS)(prompt or partial(plain_prompt, tokenizer))
         head = model.get_output_embeddings()
         if getattr(head, "bias", None) is not None:
             raise InputError("a language model head with a bias is not covered")
