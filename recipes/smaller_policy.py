@@ -2,10 +2,13 @@
 section 7): a policy without some of its layers, trained again.
 
     python -m recipes.smaller_policy --out runs/smaller
-    stepmark search --policy runs/smaller --strategy parallel --n 16 --reward bundled --problems quantities:test:500 \
-        --out runs/small-16
-    stepmark search --strategy parallel --n 1 --temperature 0 --problems quantities:test:500 --out runs/large-1
-    stepmark compare runs/small-16 --larger runs/large-1
+    stepmark problems quantities --split test --seed 11 --n 500 --out p.jsonl
+    stepmark search --strategy parallel --n 1 --temperature 0 --reward bundled --problems p.jsonl --out runs/large
+    for n in 1 4 16; do stepmark search --strategy parallel --n $n --choose weighted --temperature 1 \
+        --policy runs/smaller --reward bundled --problems p.jsonl --out runs/small-$n; done
+    for n in 4 16; do stepmark search --strategy particles --n $n --choose weighted --temperature 1 \
+        --policy runs/smaller --reward bundled --problems p.jsonl --out runs/small-particles-$n; done
+    stepmark compare runs/small-* --larger runs/large
 
 Layers go one after the other: the one without which the loss is least, until `--layers` are left. What is left learns
 to write solutions of the train split by the author whose solutions the bundled policy learned from last
@@ -41,9 +44,9 @@ class Settings:
     """directory that receives the model and its tokenizer"""
     policy: Path = bundled.PATH
     """the model to begin with"""
-    layers: int = 5
+    layers: int = 7
     """that are left"""
-    solutions: int = 40_000
+    solutions: int = 8_000
     """to learn from, each of another problem"""
     held_out: int = 500
     """solutions by whose loss layers are chosen, and training is watched"""
