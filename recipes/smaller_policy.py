@@ -12,8 +12,8 @@ section 7): a policy without some of its layers, trained again.
 
 Layers go one after the other: the one without which the loss is least, until `--layers` are left. What is left learns
 to write solutions of the train split by the author whose solutions the bundled policy learned from last
-(`recipes.critiques.fallible`). It would take a model of this size about as many tokens as the bundled one to learn as
-much from nothing; pruned, it has most of what it knows.
+(`recipes.critiques.fallible`). From nothing it would have to discover how to look things up, which took the bundled
+policy most of its training (docs/log.md).
 """
 
 import random
@@ -57,6 +57,12 @@ class Settings:
     seed: int = 0
 
 
+def hold(model: Any, layers: list[Any]) -> None:
+    """Leaves the model these of its layers."""
+    model.model.layers = torch.nn.ModuleList(layers)
+    model.config.num_hidden_layers = len(layers)
+
+
 def shed(model: Any, layers: int, rows: list[Row], pad: int) -> None:
     """Leaves the model `layers` of its layers: takes out the one without which the loss on `rows` is least, again and
     again."""
@@ -68,14 +74,12 @@ def shed(model: Any, layers: int, rows: list[Row], pad: int) -> None:
         without = [every[:at] + every[at + 1 :] for at in range(len(every))]
         losses = []
         for left in without:
-            model.model.layers = torch.nn.ModuleList(left)
-            model.config.num_hidden_layers = len(left)
+            hold(model, left)
             with torch.no_grad():
                 losses.append(sum(loss(model, *batch).item() for batch in some) / len(some))
         every = without[losses.index(min(losses))]
         print(f"{len(every)} layers: loss {min(losses):.3f}", flush=True)
-    model.model.layers = torch.nn.ModuleList(every)
-    model.config.num_hidden_layers = len(every)
+    hold(model, every)
 
 
 def main(settings: Settings) -> None:
